@@ -1,0 +1,164 @@
+//! The commands and their flags, and which function each one calls.
+
+mod flags;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::runtime::Builder;
+
+use crate::bench::{OverheadRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::config::{self, Config, Flags, Sources};
+use crate::failure::CommandError;
+use crate::local::LocalRequest;
+use crate::sql::SqlRequest;
+use crate::{bench, demo, load, local, roles, sql, telemetry};
+
+use flags::{Bench, Command, Load};
+
+/// A small, self-hosted data warehouse: SQL in, Arrow out, Parquet between.
+#[derive(Parser, Debug)]
+#[command(name = "frazil", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// Configuration file; else ./frazil.toml, else frazil/frazil.toml in the user's configuration directory.
+    #[arg(long, global = true, value_name = "FILE", env = "FRAZIL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory where everything is kept [cluster.data, default: frazil-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What is told on stderr: error, warn, info, debug, trace [log.level, default: warn].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Threads for connections, timers and the client's side of things. Queries have threads of their own, in the executors
+/// and the coordinator.
+const IO_THREADS: usize = 2;
+
+pub fn run(arguments: Arguments) -> Result<(), CommandError> {
+    if let Command::SingleServer { directory, threads } = &arguments.command {
+        return single_server::run(directory, *threads);
+    }
+    let mut flags = Flags::default();
+    flags.set_path("cluster", "data", arguments.data.as_deref());
+    flags.set("log", "level", arguments.log_level.clone());
+    arguments.command.options(&mut flags);
+    let sources = Sources::of_process(arguments.config, flags);
+    let config_file = match &sources.file {
+        // Children read the same file, whatever directory they run in.
+        Some(path) => Some(std::path::absolute(path).map_err(CommandError::doing(format_args!("finding {path:?}")))?),
+        None => None,
+    };
+    let config = config::load(&sources)?;
+    telemetry::start(&config.log)?;
+    let runtime = Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("io").enable_all().build();
+    let runtime = runtime.map_err(CommandError::doing("starting threads"))?;
+    let outcome = runtime.block_on(dispatch(arguments.command, config, config_file));
+    // A thread that still reads from a terminal or a disk does not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>) -> Result<(), CommandError> {
+    match command {
+        Command::Coordinator(_) => roles::run_coordinator(config).await,
+        Command::Executor(_) => roles::run_executor(config).await,
+        Command::Local { executors, slots, .. } => {
+            local::run(config, LocalRequest { executors, slots, config_file }).await
+        }
+        Command::Sql(flags) => {
+            let request = SqlRequest {
+                command: flags.command,
+                file: flags.file,
+                database: flags.database,
+                schema: flags.schema,
+                time_limit: flags.timeout.map(Duration::from_secs),
+                executors: flags.executors,
+            };
+            sql::run(config, request).await
+        }
+        Command::Load(Load::Tpch { scale, to, parallelism, memory }) => {
+            load::run_tpch(&config, load::TpchRequest { scale, to, parallelism, memory }).await
+        }
+        Command::Load(Load::Events { rows, files, seed, to, parallelism }) => {
+            load::run_events(&config, load::EventsRequest { rows, files, seed, to, parallelism }).await
+        }
+        Command::Demo => demo::run(config, config_file).await,
+        Command::Bench(Bench::Tpch(flags)) => {
+            let request = TpchRequest {
+                scale: flags.scale,
+                executors: flags.executors,
+                slots: flags.slots,
+                runs: flags.runs,
+                queries: flags.queries,
+                compare: flags.compare == flags::Compare::Single,
+                single_partitions: flags.single_partitions,
+                single_threads: flags.single_threads,
+                speedup: flags.speedup,
+                json: flags.json,
+                config_file,
+            };
+            bench::run_tpch(config, request).await
+        }
+        Command::Bench(Bench::Overhead { executors, slots, statements, json }) => {
+            bench::run_overhead(config, OverheadRequest { executors, slots, statements, json, config_file }).await
+        }
+        Command::Bench(Bench::SlowReader { executors, slots, slow, json }) => {
+            let slow = Duration::from_secs(slow);
+            bench::run_slow_reader(config, SlowReaderRequest { executors, slots, slow, json, config_file }).await
+        }
+        Command::Config => {
+            print!("{}", config::shown(&config));
+            Ok(())
+        }
+        Command::SingleServer { .. } => unreachable!("it has its own threads and was run before these were started"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_options() {
+        let written = "frazil executor --coordinator http://c:1 --slots 3 --memory 2GB --data d --id e";
+        let arguments = Arguments::try_parse_from(written.split(' ')).unwrap();
+        let mut flags = Flags::default();
+        flags.set_path("cluster", "data", arguments.data.as_deref());
+        arguments.command.options(&mut flags);
+        let sources = Sources { file: None, usual_files: Vec::new(), environment: Vec::new(), flags };
+        let config = config::load(&sources).unwrap();
+        assert_eq!(config.executor.coordinator, "http://c:1");
+        assert_eq!(config.executor.slots, 3);
+        assert_eq!(config.executor.memory, frazil_common::ByteSize::gib(2));
+        assert_eq!(config.executor.id.as_deref(), Some("e"));
+        assert_eq!(config.cluster.data, PathBuf::from("d"));
+    }
+
+    #[test]
+    fn wrong_use_is_refused() {
+        for written in [
+            "frazil executor --slots many",
+            "frazil local --executors 0",
+            "frazil sql -c x -f y",
+            "frazil sql --format xml",
+            "frazil bench tpch --runs 0",
+            "frazil bench tpch --executors 1,zero",
+            "frazil nonsense",
+        ] {
+            assert!(Arguments::try_parse_from(written.split(' ')).is_err(), "{written}");
+        }
+        let written = "frazil bench tpch --scale 1 --executors 1,2 --slots 1 --compare single --runs 3";
+        assert!(Arguments::try_parse_from(written.split(' ')).is_ok());
+    }
+}

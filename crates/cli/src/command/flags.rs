@@ -1,0 +1,259 @@
+//! The flags of each command. Those that stand for an option of the configuration are handed to it, and are read from
+//! there; the others say what this one call is to do.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+use frazil_common::ByteSize;
+use toml::Value;
+
+use crate::config::Flags;
+use crate::sql::Format;
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the coordinator: takes statements over REST, plans them and hands them to executors.
+    Coordinator(Coordinator),
+    /// Run an executor: registers with a coordinator and runs its tasks.
+    Executor(Executor),
+    /// Run a coordinator and executors as processes of this machine, with a SQL shell on them.
+    Local {
+        /// Executors to start.
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        /// Slots (threads that run queries) of each executor.
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// Address of the REST API [coordinator.http_listen].
+        #[arg(long, value_name = "ADDRESS")]
+        http_listen: Option<String>,
+    },
+    /// Run statements: from a flag, a file, a pipe or a shell.
+    Sql(Sql),
+    /// Generate sample data as Parquet.
+    #[command(subcommand)]
+    Load(Load),
+    /// Run 22 queries on a cluster of this machine, next to single-process DataFusion.
+    Demo,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Print the configuration as it results from all its sources.
+    Config,
+    /// DataFusion in a process of its own, for `bench` and `demo`.
+    #[command(hide = true)]
+    SingleServer {
+        #[arg(long)]
+        directory: PathBuf,
+        #[arg(long, value_parser = number(1, 1024))]
+        threads: usize,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Coordinator {
+    /// Address of the REST API [coordinator.http_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    http_listen: Option<String>,
+    /// Address where executors register [coordinator.rpc_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    rpc_listen: Option<String>,
+    /// Address where executors send result rows [coordinator.data_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    data_listen: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Executor {
+    /// The coordinator's control plane: http://host:port [executor.coordinator].
+    #[arg(long, value_name = "URL")]
+    coordinator: Option<String>,
+    /// Name to register under [executor.id].
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    /// Threads that run queries; 0 is one for each processor [executor.slots].
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// Memory of all queries together, like 4GB [executor.memory].
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// Address of the control plane [executor.rpc_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    rpc_listen: Option<String>,
+    /// Address for exchange data [executor.data_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    data_listen: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Sql {
+    /// Statements to run.
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// File of statements to run.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The coordinator's REST address; without one, a cluster runs inside this process [client.url].
+    #[arg(long)]
+    url: Option<String>,
+    /// How rows are printed [client.format].
+    #[arg(long)]
+    format: Option<Format>,
+    /// Where unqualified table names are looked up.
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
+    /// Seconds that each statement may take.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub timeout: Option<u64>,
+    /// Executors inside this process, where there is no address.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 64))]
+    pub executors: usize,
+    /// Slots of each executor inside this process; 0 shares the processors [executor.slots].
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Load {
+    /// The eight tables of TPC-H.
+    Tpch {
+        /// 1 is about 1 GB of text; from 0.001.
+        #[arg(long)]
+        scale: f64,
+        /// Directory or s3://bucket/prefix; else where they appear as sample.tpch_sf….
+        #[arg(long, value_name = "DIR")]
+        to: Option<String>,
+        /// Files written at the same time; else one for each processor.
+        #[arg(long, value_name = "N")]
+        parallelism: Option<usize>,
+        /// Bound on the memory it takes [default: 2GB].
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<ByteSize>,
+    },
+    /// A wide table of synthetic clicks.
+    Events {
+        #[arg(long)]
+        rows: u64,
+        /// Parquet files of about equal rows; else one for each million.
+        #[arg(long, value_name = "N")]
+        files: Option<usize>,
+        /// Other rows for another seed.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Directory or s3://bucket/prefix; else where it appears as sample.events_….events.
+        #[arg(long, value_name = "DIR")]
+        to: Option<String>,
+        /// Files written at the same time; else one for each processor.
+        #[arg(long, value_name = "N")]
+        parallelism: Option<usize>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Bench {
+    /// The 22 queries, on single-process DataFusion and on clusters, in turn.
+    Tpch(BenchTpch),
+    /// What a statement costs beside its work.
+    Overhead {
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// Statements to measure, after some to warm up.
+        #[arg(long, default_value_t = 500, value_name = "N", value_parser = number(1, 1_000_000))]
+        statements: usize,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The coordinator's memory while a large result goes to a reader that does not hurry.
+    SlowReader {
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// Seconds to read slowly, before the rest is read at once.
+        #[arg(long, default_value_t = 20, value_name = "S")]
+        slow: u64,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Compare {
+    /// Single-process DataFusion: times, and whether answers are the same.
+    Single,
+    /// Nothing: answers are not checked.
+    None,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchTpch {
+    /// The tables are generated when they are missing.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Executors of each cluster, as a list.
+    #[arg(long, default_value = "2", value_name = "N,…", value_delimiter = ',', value_parser = number(1, 64))]
+    pub executors: Vec<usize>,
+    /// Of each executor.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+    pub slots: usize,
+    /// What the clusters are compared with.
+    #[arg(long, default_value = "single")]
+    pub compare: Compare,
+    /// Times that each query runs; the least counts.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = number(1, 1000))]
+    pub runs: usize,
+    /// Numbers of the queries, as a list; else all.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub queries: Vec<usize>,
+    /// Partitions that single-process DataFusion is tried with; the best total counts.
+    #[arg(long, default_value = "2,4,8", value_name = "N,…", value_delimiter = ',', value_parser = number(1, 1024))]
+    pub single_partitions: Vec<usize>,
+    /// Threads of single-process DataFusion.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 1024))]
+    pub single_threads: usize,
+    /// Compare what a second executor brings with what a second thread brings.
+    #[arg(long)]
+    pub speedup: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn number(least: u64, most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most)
+}
+
+impl Command {
+    /// Puts the flags that stand for options where those are merged.
+    pub fn options(&self, flags: &mut Flags) {
+        match self {
+            Self::Coordinator(Coordinator { http_listen, rpc_listen, data_listen }) => {
+                flags.set("coordinator", "http_listen", http_listen.clone());
+                flags.set("coordinator", "rpc_listen", rpc_listen.clone());
+                flags.set("coordinator", "data_listen", data_listen.clone());
+            }
+            Self::Executor(Executor { coordinator, id, slots, memory, rpc_listen, data_listen }) => {
+                flags.set("executor", "coordinator", coordinator.clone());
+                flags.set("executor", "id", id.clone());
+                flags.set("executor", "slots", *slots);
+                flags.set("executor", "memory", memory.map(|size| format!("{}B", size.0)));
+                flags.set("executor", "rpc_listen", rpc_listen.clone());
+                flags.set("executor", "data_listen", data_listen.clone());
+            }
+            Self::Local { http_listen, .. } => {
+                flags.set("coordinator", "http_listen", http_listen.clone());
+            }
+            Self::Sql(Sql { url, format, slots, .. }) => {
+                flags.set("client", "url", url.clone());
+                flags.set("client", "format", format.map(|format| Value::String(format.to_string())));
+                flags.set("executor", "slots", *slots);
+            }
+            Self::Load(_) | Self::Demo | Self::Bench(_) | Self::Config | Self::SingleServer { .. } => {}
+        }
+    }
+}

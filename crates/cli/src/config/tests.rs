@@ -1,0 +1,126 @@
+use std::path::PathBuf;
+
+use frazil_common::ByteSize;
+
+use super::*;
+
+fn sources(file: &str, environment: &[(&str, &str)]) -> (Sources, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("frazil.toml");
+    std::fs::write(&path, file).unwrap();
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    (Sources { file: Some(path), usual_files: Vec::new(), environment, flags: Flags::default() }, directory)
+}
+
+fn refusal(file: &str, environment: &[(&str, &str)]) -> String {
+    let (sources, _directory) = sources(file, environment);
+    match load(&sources) {
+        Err(CommandError::Usage(message)) => message,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn each_layer_covers_the_one_before() {
+    let file = "[coordinator]\nhttp_listen = \"a:1\"\nrpc_listen = \"a:2\"\ndata_listen = \"a:3\"\n[executor]\nmemory = \"1GB\"";
+    let environment = [
+        ("FRAZIL_COORDINATOR_RPC_LISTEN", "b:2"),
+        ("FRAZIL_COORDINATOR_DATA_LISTEN", "b:3"),
+        ("FRAZIL_EXECUTOR_SLOTS", "3"),
+        ("FRAZIL_EXECUTOR_SPILL", "7MB"),
+        ("FRAZIL_CLUSTER_SECRET", "0123456789abcdef"),
+        ("FRAZIL_BIN", "x"),
+        ("FRAZIL_SEED", "7"),
+        ("HOME", "/"),
+    ];
+    let (mut sources, _directory) = sources(file, &environment);
+    sources.flags.set("coordinator", "data_listen", Some("c:3")).set("executor", "slots", None::<i64>);
+    let config = load(&sources).unwrap();
+    assert_eq!(config.coordinator.http_listen, "a:1");
+    assert_eq!(config.coordinator.rpc_listen, "b:2");
+    assert_eq!(config.coordinator.data_listen, "c:3");
+    assert_eq!(config.coordinator.queue_limit_s, CoordinatorOptions::default().queue_limit_s);
+    assert_eq!(config.executor.memory, ByteSize::gib(1));
+    assert_eq!(config.executor.spill, ByteSize::mib(7));
+    assert_eq!(config.executor.slots, 3);
+    assert_eq!(config.cluster.secret.as_deref(), Some("0123456789abcdef"));
+    assert_eq!(config.cluster.data, PathBuf::from("frazil-data"));
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    let in_file = refusal("[coordinator]\nhttp_lisen = \"a:1\"", &[]);
+    assert!(in_file.contains("unknown key \"coordinator.http_lisen\""), "{in_file}");
+    assert!(in_file.contains("did you mean \"http_listen\""), "{in_file}");
+    assert!(in_file.contains("frazil.toml"), "{in_file}");
+    let section = refusal("[coordinater]\n", &[]);
+    assert!(section.contains("unknown section \"coordinater\""), "{section}");
+    let bare = refusal("slots = 3", &[]);
+    assert!(bare.contains("unknown key \"slots\""), "{bare}");
+    let variable = refusal("", &[("FRAZIL_EXECUTOR_SLOT", "3")]);
+    assert!(variable.contains("unknown environment variable FRAZIL_EXECUTOR_SLOT"), "{variable}");
+    assert!(variable.contains("FRAZIL_EXECUTOR_SLOTS"), "{variable}");
+    let misspelt = refusal("", &[("FRAZIL_EXECUTER_SLOTS", "3")]);
+    assert!(misspelt.contains("FRAZIL_EXECUTER_SLOTS"), "{misspelt}");
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused_with_their_place() {
+    let in_file = refusal("[executor]\nslots = \"many\"", &[]);
+    assert!(in_file.contains("line 2"), "{in_file}");
+    let variable = refusal("", &[("FRAZIL_EXECUTOR_SLOTS", "many")]);
+    assert!(variable.contains("FRAZIL_EXECUTOR_SLOTS") && variable.contains("a whole number"), "{variable}");
+    let size = refusal("", &[("FRAZIL_EXECUTOR_MEMORY", "much")]);
+    assert!(size.contains("FRAZIL_EXECUTOR_MEMORY") && size.contains("not a size"), "{size}");
+    let (mut sources, _directory) = sources("", &[]);
+    sources.flags.set("executor", "slots", Some("many"));
+    assert!(matches!(load(&sources), Err(CommandError::Usage(m)) if m.contains("executor.slots")));
+}
+
+#[test]
+fn a_named_file_must_exist_and_a_usual_one_need_not() {
+    let mut sources = Sources {
+        file: Some(PathBuf::from("/nowhere/f.toml")),
+        usual_files: vec![],
+        environment: vec![],
+        flags: Flags::default(),
+    };
+    assert!(matches!(load(&sources), Err(CommandError::Usage(m)) if m.contains("/nowhere/f.toml")));
+    sources.usual_files = sources.file.take().into_iter().collect();
+    assert!(load(&sources).is_ok());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let mut config = Config::default();
+    config.cluster.secret = Some("0123456789abcdef".to_owned());
+    config.cluster.secret_file = Some(PathBuf::from("there"));
+    let shown = shown(&config);
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    assert!(shown.contains("there"), "{shown}");
+    assert!(shown.contains("[coordinator]"), "{shown}");
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let text = shown(&Config::default());
+    let (sources, _directory) = sources(&text, &[]);
+    load(&sources).unwrap();
+}
+
+#[test]
+fn the_coordinator_creates_a_secret_that_executors_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = ClusterOptions { data: directory.path().join("data"), ..ClusterOptions::default() };
+    assert!(cluster_secret(&options).is_err());
+    let created = create_cluster_secret(&options).unwrap();
+    assert_eq!(create_cluster_secret(&options).unwrap(), created);
+    assert_eq!(cluster_secret(&options).unwrap(), created);
+    let mode = std::fs::metadata(options.data.join("cluster.secret")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    options.secret = Some("0123456789abcdef".to_owned());
+    assert_ne!(cluster_secret(&options).unwrap(), created);
+    options.secret_file = Some(PathBuf::from("f"));
+    assert!(matches!(cluster_secret(&options), Err(CommandError::Usage(_))));
+}

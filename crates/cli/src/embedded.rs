@@ -1,0 +1,73 @@
+//! A whole cluster inside this process, without ports: what `frazil sql` runs on when it is given no address.
+//!
+//! The same coordinator, executors and router as elsewhere; only what would be a socket is a channel.
+
+use std::sync::Arc;
+
+use axum::Router;
+use frazil_coordinator::Coordinator;
+use frazil_executor::Executor;
+use frazil_proto::secret::ClusterSecret;
+use frazil_server::RestOptions;
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::directory::RunDirectory;
+use crate::failure::CommandError;
+use crate::processes::memory;
+
+pub struct Embedded {
+    coordinator: Coordinator,
+    executors: Vec<Executor>,
+    router: Router,
+    _directory: RunDirectory,
+}
+
+impl Embedded {
+    /// `executors` share the machine's processors and memory where the configuration does not say what each may have.
+    pub async fn start(config: &Config, executors: usize) -> Result<Self, CommandError> {
+        let directory = RunDirectory::create(&config.cluster.data)?;
+        let data = directory.path().to_owned();
+        let secret = ClusterSecret::random();
+        let storage = Arc::new(config.storage.clone());
+        let name = format!("{:016x}", rand::random::<u64>());
+
+        let mut options = config.coordinator.clone();
+        options.rpc_listen = format!("inproc://coordinator-{name}-rpc");
+        options.data_listen = format!("inproc://coordinator-{name}-data");
+        options.data_advertise = None;
+        let coordinator = Coordinator::start(options, storage.clone(), secret.clone(), data.clone()).await?;
+
+        let mut started = Vec::with_capacity(executors);
+        for number in 1..=executors {
+            let mut options = config.executor.clone();
+            options.id = Some(format!("executor-{number}"));
+            options.coordinator = coordinator.rpc_address().to_owned();
+            options.rpc_listen = format!("inproc://executor-{name}-{number}-rpc");
+            options.data_listen = format!("inproc://executor-{name}-{number}-data");
+            (options.rpc_advertise, options.data_advertise) = (None, None);
+            if options.slots == 0 {
+                let processors = std::thread::available_parallelism().map_or(1, usize::from);
+                options.slots = (processors / executors).max(1);
+            }
+            if let (0, Some(machine)) = (options.memory.0, memory::machine()) {
+                options.memory.0 = machine.0 / 10 * 7 / executors as u64;
+            }
+            started.push(Executor::start(options, storage.clone(), secret.clone(), data.clone()).await?);
+        }
+        let router = frazil_server::router(coordinator.statements(), RestOptions::default());
+        Ok(Self { coordinator, executors: started, router, _directory: directory })
+    }
+
+    pub fn client(&self) -> Client {
+        Client::in_process(self.router.clone())
+    }
+
+    pub async fn stop(self) {
+        drop(self.router);
+        for executor in self.executors {
+            executor.shutdown().await;
+        }
+        self.coordinator.shutdown().await;
+    }
+}

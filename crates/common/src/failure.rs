@@ -1,0 +1,225 @@
+//! What went wrong, in a form that survives every boundary: gRPC, HTTP, Arrow and DataFusion error wrapping.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a statement failed, as far as a client can act on it. The mappings to SQLSTATE, HTTP status and retryability are
+/// here and nowhere else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The text is not SQL.
+    Syntax,
+    /// A table, schema or database that does not exist.
+    UndefinedTable,
+    UndefinedColumn,
+    UndefinedFunction,
+    DuplicateTable,
+    /// SQL that is well-formed but does not type or plan.
+    InvalidStatement,
+    /// A request field, setting or option that is out of range or unknown.
+    InvalidArgument,
+    /// A value that cannot be computed: a failed cast, overflow, division by zero, a scalar subquery of several rows.
+    InvalidData,
+    /// Understood, but not something Frazil does.
+    NotSupported,
+    /// Over the limits of nesting, terms, length or planning time.
+    TooComplex,
+    /// Memory or disk limits.
+    ResourcesExhausted,
+    /// The admission queue is full, or waiting in it took too long.
+    TooManyStatements,
+    /// A file that is missing or cannot be read.
+    FileUnavailable,
+    /// A file whose contents are not what they should be.
+    FileCorrupt,
+    /// Paths, settings or hosts that users may not touch.
+    AccessDenied,
+    /// The statement's own time limit.
+    Timeout,
+    Cancelled,
+    /// No executor was there to run it within the limit.
+    NoExecutors,
+    /// An executor died, hung or could not be reached, and trying again did not help.
+    ExecutorLost,
+    /// No such statement handle.
+    UndefinedStatement,
+    /// Our own fault: a panic, a broken invariant, a message that does not decode.
+    Internal,
+}
+
+impl ErrorCode {
+    pub const ALL: [ErrorCode; 21] = [
+        Self::Syntax,
+        Self::UndefinedTable,
+        Self::UndefinedColumn,
+        Self::UndefinedFunction,
+        Self::DuplicateTable,
+        Self::InvalidStatement,
+        Self::InvalidArgument,
+        Self::InvalidData,
+        Self::NotSupported,
+        Self::TooComplex,
+        Self::ResourcesExhausted,
+        Self::TooManyStatements,
+        Self::FileUnavailable,
+        Self::FileCorrupt,
+        Self::AccessDenied,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::NoExecutors,
+        Self::ExecutorLost,
+        Self::UndefinedStatement,
+        Self::Internal,
+    ];
+
+    /// Five characters of the SQL standard, or PostgreSQL's where the standard has none.
+    pub fn sql_state(self) -> &'static str {
+        match self {
+            Self::Syntax => "42601",
+            Self::UndefinedTable => "42P01",
+            Self::UndefinedColumn => "42703",
+            Self::UndefinedFunction => "42883",
+            Self::DuplicateTable => "42P07",
+            Self::InvalidStatement => "42000",
+            Self::InvalidArgument => "22023",
+            Self::InvalidData => "22000",
+            Self::NotSupported => "0A000",
+            Self::TooComplex => "54001",
+            Self::ResourcesExhausted => "53200",
+            Self::TooManyStatements => "53300",
+            Self::FileUnavailable => "58030",
+            Self::FileCorrupt => "58P03",
+            Self::AccessDenied => "42501",
+            Self::Timeout => "57005",
+            Self::Cancelled => "57014",
+            Self::NoExecutors => "57P03",
+            Self::ExecutorLost => "57P01",
+            Self::UndefinedStatement => "02000",
+            Self::Internal => "XX000",
+        }
+    }
+
+    /// Six digits, as the REST answers' `code`. Snowflake's own number where it has one for the case.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::Syntax => "001003",
+            Self::UndefinedTable => "002003",
+            Self::UndefinedColumn => "000904",
+            Self::UndefinedFunction => "002140",
+            Self::DuplicateTable => "002002",
+            Self::InvalidStatement => "002000",
+            Self::InvalidArgument => "391920",
+            Self::InvalidData => "100038",
+            Self::NotSupported => "000002",
+            Self::TooComplex => "000914",
+            Self::ResourcesExhausted => "300005",
+            Self::TooManyStatements => "000625",
+            Self::FileUnavailable => "253006",
+            Self::FileCorrupt => "100183",
+            Self::AccessDenied => "003001",
+            Self::Timeout => "000630",
+            Self::Cancelled => "000604",
+            Self::NoExecutors => "000606",
+            Self::ExecutorLost => "000603",
+            Self::UndefinedStatement => "000709",
+            Self::Internal => "370001",
+        }
+    }
+
+    /// The status of a REST answer that carries this failure.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Timeout => 408,
+            Self::UndefinedStatement => 404,
+            Self::InvalidArgument => 400,
+            Self::TooManyStatements => 429,
+            _ => 422,
+        }
+    }
+
+    /// Whether the same statement may succeed when it is sent again unchanged.
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::TooManyStatements | Self::NoExecutors | Self::ExecutorLost | Self::ResourcesExhausted)
+    }
+
+    /// The name that travels; [`ErrorCode::from_name`] reads it.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+}
+
+/// Where in a query a failure arose.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Place {
+    pub executor: Option<String>,
+    pub stage: Option<u32>,
+}
+
+/// A failed statement, task or request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub code: ErrorCode,
+    /// Lowercase, names the object, no full stop.
+    pub message: String,
+    /// Line and column in the statement's text, both from 1.
+    pub position: Option<(u32, u32)>,
+    pub place: Place,
+}
+
+impl Failure {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), position: None, place: Place::default() }
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, message)
+    }
+
+    pub fn at_position(mut self, line: u32, column: u32) -> Self {
+        self.position = Some((line, column));
+        self
+    }
+
+    /// Records the stage and executor, unless an earlier hop already did.
+    pub fn at_stage(mut self, stage: u32, executor: &str) -> Self {
+        if self.place.executor.is_none() {
+            self.place = Place { executor: Some(executor.to_owned()), stage: Some(stage) };
+        }
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some((line, column)) = self.position {
+            write!(f, " (line {line}, column {column})")?;
+        }
+        if let (Some(executor), Some(stage)) = (&self.place.executor, self.place.stage) {
+            write!(f, " [stage {stage} on executor {executor}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_its_name_and_has_mappings() {
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_name(&code.name()), Some(code));
+            assert_eq!(code.sql_state().len(), 5);
+            assert_eq!(code.number().len(), 6);
+        }
+    }
+}

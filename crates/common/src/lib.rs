@@ -1,0 +1,11 @@
+//! Words shared by every crate: ids, failures with their codes, units.
+//!
+//! Owns nothing that runs: no DataFusion, no tonic, no axum. Start with [`failure`], which every layer reports through.
+
+pub mod failure;
+pub mod ids;
+pub mod units;
+
+pub use failure::{ErrorCode, Failure, Place};
+pub use ids::{BootId, ExchangeId, ExecutorId, QueryId, StageId, StatementId};
+pub use units::ByteSize;

@@ -1,0 +1,151 @@
+//! What a front door sees of a statement: the request, its phases, its status and its result.
+
+use std::fmt;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use frazil_common::{Failure, StatementId};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Where a statement is in its life. One state machine (`lifecycle`) moves it; REST, history and metrics read it.
+///
+/// ```text
+/// received ─▶ planned ─▶ queued ─▶ running ─▶ finished
+///     │          │          │         │
+///     └──────────┴──────────┴─────────┴─────▶ failed | cancelled
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Received,
+    Planned,
+    Queued,
+    Running,
+    Finished,
+    Failed,
+    Cancelled,
+}
+
+impl Phase {
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Received => "received",
+            Self::Planned => "planned",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// How the client takes the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// Rows are kept by the coordinator (in memory, then on its disk) in partitions that can be fetched in any order and
+    /// again, until the result expires. A statement is `finished` when its last row is kept.
+    Spooled,
+    /// Rows flow to one reader, at its pace, and are not kept. A statement is `finished` when its last row is taken, and
+    /// `cancelled` when the reader goes away before.
+    Streamed,
+}
+
+#[derive(Clone, Debug)]
+pub struct StatementRequest {
+    pub sql: String,
+    pub delivery: Delivery,
+    /// From submission to the last row; `None` is the coordinator's default, and its maximum is the bound.
+    pub time_limit: Option<Duration>,
+    /// Where unqualified table names are looked up; `None` is the default database and schema.
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    /// Session options for this statement alone, as `SET` takes them.
+    pub settings: Vec<(String, String)>,
+    /// A second submission with the same id is the first one's statement, not another.
+    pub request_id: Option<Uuid>,
+}
+
+impl StatementRequest {
+    pub fn new(sql: impl Into<String>, delivery: Delivery) -> Self {
+        Self { sql: sql.into(), delivery, time_limit: None, database: None, schema: None, settings: Vec::new(), request_id: None }
+    }
+}
+
+/// A partition of a spooled result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ResultPartition {
+    pub rows: u64,
+    /// In memory, as Arrow.
+    pub bytes: u64,
+}
+
+/// Known when the statement is finished (spooled), or as soon as it runs (streamed: no partitions, rows so far).
+#[derive(Clone, Debug)]
+pub struct ResultInfo {
+    pub schema: SchemaRef,
+    pub rows: u64,
+    pub partitions: Vec<ResultPartition>,
+}
+
+/// How far a running statement is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Progress {
+    pub stages: u32,
+    pub tasks: u32,
+    pub tasks_finished: u32,
+    /// Attempts after the first, because executors were lost.
+    pub retries: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct StatementStatus {
+    pub id: StatementId,
+    pub sql: String,
+    pub phase: Phase,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Likewise; set with a terminal phase.
+    pub ended_ms: Option<u64>,
+    /// Set when `phase` is `Failed` or `Cancelled`.
+    pub failure: Option<Failure>,
+    pub result: Option<ResultInfo>,
+    pub progress: Progress,
+}
+
+/// One registered executor, for `GET /api/v2/cluster`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExecutorStatus {
+    pub id: String,
+    pub boot_id: String,
+    /// `live`, `draining` or `suspect` (late with heartbeats, gets no new tasks).
+    pub state: &'static str,
+    pub slots: u32,
+    pub rpc_address: String,
+    pub data_address: String,
+    pub memory_bytes: u64,
+    pub memory_used_bytes: u64,
+    pub running_tasks: u32,
+    pub heartbeat_age_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterStatus {
+    pub version: &'static str,
+    pub executors: Vec<ExecutorStatus>,
+    pub statements_queued: usize,
+    pub statements_running: usize,
+}
+
+/// Rows of a streamed statement. Dropping it cancels the statement. Batches come with the schema of [`ResultInfo`].
+pub struct ResultStream {
+    pub schema: SchemaRef,
+    pub batches: futures::stream::BoxStream<'static, Result<arrow::array::RecordBatch, Failure>>,
+}

@@ -1,0 +1,469 @@
+//! Plans and splits to bytes and back: the one place that does it.
+//!
+//! A stage's plan is encoded once, for all of its tasks. What differs between tasks is not in it: scans are encoded
+//! without their files ([`SplitScanExec`] numbers them), exchange reads without their partitions. The decoder is given
+//! both for the task at hand ([`TaskInputs`]) and puts them in where the leaf is made, so that every operator above is
+//! built over the task's own partitions from the start.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::{LexOrdering, Partitioning};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::work_table::WorkTableExec;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
+};
+use datafusion_proto::physical_plan::from_proto::{parse_physical_sort_exprs, parse_protobuf_partitioning};
+use datafusion_proto::physical_plan::to_proto::{
+    serialize_partitioning, serialize_physical_expr_with_converter, serialize_physical_sort_exprs,
+};
+use datafusion_proto::physical_plan::{
+    DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalPlanNodeExt,
+    PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf;
+use frazil_common::{ErrorCode, Failure};
+use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeReadExec, to_datafusion};
+use parking_lot::Mutex;
+use prost::Message;
+
+use crate::errors::to_failure;
+use crate::scan::NamingSource;
+
+/// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
+#[derive(Debug)]
+pub struct SplitScanExec {
+    pub scan: u32,
+    pub original: Arc<DataSourceExec>,
+}
+
+impl SplitScanExec {
+    pub fn config(&self) -> &FileScanConfig {
+        self.original.data_source().downcast_ref().expect("only made over file scans")
+    }
+}
+
+/// Numbers the file scans of a stage's plan, from 0.
+pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut next = 0;
+    let numbered = plan.transform_up(|node| {
+        let Some(source) = node.downcast_ref::<DataSourceExec>() else { return Ok(Transformed::no(node)) };
+        if source.data_source().downcast_ref::<FileScanConfig>().is_none() {
+            return Ok(Transformed::no(node));
+        }
+        let scan = SplitScanExec { scan: next, original: Arc::new(source.clone()) };
+        next += 1;
+        Ok(Transformed::yes(Arc::new(scan) as _))
+    })?;
+    Ok(numbered.data)
+}
+
+impl DisplayAs for SplitScanExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.original.fmt_as(format, f)
+    }
+}
+
+impl ExecutionPlan for SplitScanExec {
+    fn name(&self) -> &'static str {
+        "DataSourceExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.original.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.original.apply_expressions(visit)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.original.execute(partition, context)
+    }
+}
+
+/// What one task reads.
+#[derive(Debug, Default)]
+pub struct TaskInputs {
+    /// By scan number: a file group for each of the task's partitions of that node.
+    pub splits: HashMap<u32, Vec<FileGroup>>,
+    /// By exchange number.
+    pub exchanges: HashMap<u32, ExchangeShape>,
+}
+
+/// The part of an exchange that one task reads.
+#[derive(Debug, Clone)]
+pub struct ExchangeShape {
+    /// Its partitions, ascending, by the exchange's numbers.
+    pub partitions: Vec<u32>,
+    /// Streams that end each of them.
+    pub producers: u32,
+}
+
+/// A stage's plan, ready to run for one task.
+pub struct DecodedPlan {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// The exchanges it reads, to be registered before any producer's stream is taken.
+    pub inputs: Vec<(u32, Arc<ExchangeInput>)>,
+}
+
+/// Encodes the plan of a stage whose scans are numbered.
+pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, Failure> {
+    let bytes = physical_plan_to_bytes_with_proto_converter(plan.clone(), &Codec::default(), &SubqueriesAsLiterals);
+    bytes.map(|bytes| bytes.to_vec()).map_err(|error| {
+        let cause = to_failure(&error);
+        Failure::new(ErrorCode::NotSupported, format!("the plan cannot be sent to executors: {}", cause.message))
+    })
+}
+
+/// Decodes a stage's plan for one task.
+pub fn decode_plan(bytes: &[u8], context: &TaskContext, inputs: TaskInputs) -> Result<DecodedPlan, Failure> {
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let codec = Codec { inputs, opened: opened.clone() };
+    let converter = DeduplicatingProtoConverter {};
+    let plan = physical_plan_from_bytes_with_proto_converter(bytes, context, &codec, &converter)
+        .map_err(|error| to_failure(&error))?;
+    let inputs = std::mem::take(&mut *opened.lock());
+    Ok(DecodedPlan { plan, inputs })
+}
+
+/// Encodes how a stage's output is hashed.
+pub fn encode_partitioning(partitioning: &Partitioning) -> Result<Vec<u8>, Failure> {
+    serialize_partitioning(partitioning, &Codec::default(), &SubqueriesAsLiterals)
+        .map(|message| message.encode_to_vec())
+        .map_err(|error| to_failure(&error))
+}
+
+pub fn decode_partitioning(bytes: &[u8], schema: &Schema, context: &TaskContext) -> Result<Partitioning, Failure> {
+    let decode = || {
+        let message = protobuf::Partitioning::decode(bytes).map_err(malformed)?;
+        let codec = Codec::default();
+        let context = PhysicalPlanDecodeContext::new(context, &codec);
+        let converter = DeduplicatingProtoConverter {};
+        parse_protobuf_partitioning(Some(&message), &context, schema, &converter)?
+            .ok_or_else(|| malformed("a partitioning is missing"))
+    };
+    decode().map_err(|error| to_failure(&error))
+}
+
+pub fn encode_splits(group: &FileGroup) -> Result<Vec<u8>, Failure> {
+    let message: Result<protobuf::FileGroup> = group.try_into();
+    message.map(|message| message.encode_to_vec()).map_err(|error| to_failure(&error))
+}
+
+pub fn decode_splits(bytes: &[u8]) -> Result<FileGroup, Failure> {
+    let decode = || {
+        let message = protobuf::FileGroup::decode(bytes).map_err(malformed)?;
+        FileGroup::try_from(&message)
+    };
+    decode().map_err(|error| to_failure(&error))
+}
+
+fn malformed(what: impl fmt::Display) -> DataFusionError {
+    to_datafusion(Failure::internal(format!("a plan does not decode: {what}")))
+}
+
+/// Our nodes, beside those that DataFusion encodes itself.
+#[derive(Clone, PartialEq, Message)]
+struct NodeMessage {
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
+    node: Option<Node>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Node {
+    #[prost(message, tag = "1")]
+    ExchangeRead(ExchangeReadMessage),
+    #[prost(message, tag = "2")]
+    SplitScan(SplitScanMessage),
+    #[prost(message, tag = "3")]
+    RecursiveQuery(RecursiveQueryMessage),
+    #[prost(message, tag = "4")]
+    WorkTable(WorkTableMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExchangeReadMessage {
+    #[prost(uint32, tag = "1")]
+    exchange: u32,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+    #[prost(message, optional, tag = "3")]
+    schema: Option<protobuf::Schema>,
+    /// Only set for a hash exchange.
+    #[prost(message, optional, tag = "4")]
+    partitioning: Option<protobuf::Partitioning>,
+    #[prost(message, repeated, tag = "5")]
+    orderings: Vec<protobuf::PhysicalSortExprNodeCollection>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SplitScanMessage {
+    #[prost(uint32, tag = "1")]
+    scan: u32,
+    /// DataFusion's node, without files.
+    #[prost(message, optional, tag = "2")]
+    node: Option<protobuf::PhysicalPlanNode>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RecursiveQueryMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bool, tag = "2")]
+    is_distinct: bool,
+    #[prost(message, optional, tag = "3")]
+    schema: Option<protobuf::Schema>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WorkTableMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    schema: Option<protobuf::Schema>,
+}
+
+#[derive(Default)]
+struct Codec {
+    inputs: TaskInputs,
+    opened: Arc<Mutex<Vec<(u32, Arc<ExchangeInput>)>>>,
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Codec")
+    }
+}
+
+impl PhysicalExtensionCodec for Codec {
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buffer: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let message = if let Some(read) = node.downcast_ref::<ExchangeReadExec>() {
+            Node::ExchangeRead(self.encode_exchange_read(read, converter)?)
+        } else if let Some(scan) = node.downcast_ref::<SplitScanExec>() {
+            Node::SplitScan(self.encode_scan(scan, converter)?)
+        } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+            Node::RecursiveQuery(RecursiveQueryMessage {
+                name: query.name().to_owned(),
+                is_distinct: query.is_distinct(),
+                schema: Some(query.schema().as_ref().try_into()?),
+            })
+        } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+            let schema = Some(table.schema().as_ref().try_into()?);
+            Node::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+        } else {
+            return Err(DataFusionError::NotImplemented(format!("operator {}", node.name())));
+        };
+        NodeMessage { node: Some(message) }.encode(buffer).map_err(malformed)
+    }
+
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        children: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let message = NodeMessage::decode(bytes).map_err(malformed)?;
+        match message.node.ok_or_else(|| malformed("an empty node"))? {
+            Node::ExchangeRead(message) => self.decode_exchange_read(message, context, converter),
+            Node::SplitScan(message) => self.decode_scan(&message, context, converter),
+            Node::RecursiveQuery(message) => {
+                let [fixed, recursive] = children else { return Err(malformed("a recursive query has two children")) };
+                let schema = Arc::new(decode_schema(message.schema.as_ref())?);
+                let query = RecursiveQueryExec::try_new(
+                    message.name,
+                    schema,
+                    fixed.clone(),
+                    recursive.clone(),
+                    message.is_distinct,
+                )?;
+                Ok(Arc::new(query))
+            }
+            Node::WorkTable(message) => {
+                let schema = Arc::new(decode_schema(message.schema.as_ref())?);
+                // The schema is that of the projection already.
+                Ok(Arc::new(WorkTableExec::new(message.name, schema, None)?))
+            }
+        }
+    }
+}
+
+impl Codec {
+    fn encode_exchange_read(
+        &self,
+        read: &ExchangeReadExec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<ExchangeReadMessage> {
+        let partitioning = match read.properties().output_partitioning() {
+            hash @ Partitioning::Hash(..) => Some(serialize_partitioning(hash, self, converter)?),
+            _ => None,
+        };
+        let orderings = read.orderings().into_iter().map(|ordering| {
+            let nodes = serialize_physical_sort_exprs(ordering, self, converter)?;
+            Ok(protobuf::PhysicalSortExprNodeCollection { physical_sort_expr_nodes: nodes })
+        });
+        Ok(ExchangeReadMessage {
+            exchange: read.exchange,
+            kind: read.kind as u32,
+            schema: Some(read.schema().as_ref().try_into()?),
+            partitioning,
+            orderings: orderings.collect::<Result<_>>()?,
+        })
+    }
+
+    fn decode_exchange_read(
+        &self,
+        message: ExchangeReadMessage,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let exchange = message.exchange;
+        let shape = self.inputs.exchanges.get(&exchange);
+        let shape = shape.ok_or_else(|| malformed(format!("exchange {exchange} is not among the task's inputs")))?;
+        let schema = Arc::new(decode_schema(message.schema.as_ref())?);
+        let partitions = shape.partitions.len();
+        let decoding = PhysicalPlanDecodeContext::new(context, self);
+        let partitioning = parse_protobuf_partitioning(message.partitioning.as_ref(), &decoding, &schema, converter)?;
+        let partitioning = match partitioning {
+            // Its own partitions only: rows with equal keys still meet in one of them.
+            Some(Partitioning::Hash(expressions, _)) => Partitioning::Hash(expressions, partitions),
+            _ => Partitioning::UnknownPartitioning(partitions),
+        };
+        let mut orderings = Vec::new();
+        for ordering in &message.orderings {
+            let nodes = &ordering.physical_sort_expr_nodes;
+            orderings.extend(LexOrdering::new(parse_physical_sort_exprs(nodes, &decoding, &schema, converter)?));
+        }
+        let kind = match message.kind {
+            0 => ExchangeKind::Hash,
+            1 => ExchangeKind::Gather,
+            2 => ExchangeKind::Merge,
+            3 => ExchangeKind::Broadcast,
+            other => return Err(malformed(format!("exchange kind {other}"))),
+        };
+        let reservation = MemoryConsumer::new(format!("exchange {exchange}")).register(context.memory_pool());
+        let input =
+            ExchangeInput::new(schema.clone(), shape.partitions.clone(), shape.producers, Some(reservation));
+        self.opened.lock().push((exchange, input.clone()));
+        Ok(Arc::new(ExchangeReadExec::new(exchange, kind, schema, partitioning, orderings).bind(input)))
+    }
+
+    fn encode_scan(
+        &self,
+        scan: &SplitScanExec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<SplitScanMessage> {
+        let config = scan.config();
+        // DataFusion's message has 32 bits for the limit and drops the rest.
+        let limit = config.limit.filter(|limit| *limit <= u32::MAX as usize);
+        let empty = FileScanConfigBuilder::from(config.clone()).with_file_groups(vec![]).with_limit(limit).build();
+        let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
+        let node = converter.execution_plan_to_proto(&empty, self)?;
+        Ok(SplitScanMessage { scan: scan.scan, node: Some(node) })
+    }
+
+    fn decode_scan(
+        &self,
+        message: &SplitScanMessage,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let node = message.node.as_ref().ok_or_else(|| malformed("a scan without its node"))?;
+        let plan = converter.proto_to_execution_plan(node, &PhysicalPlanDecodeContext::new(context, self))?;
+        let config = plan.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref());
+        let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
+        let splits = self.inputs.splits.get(&message.scan);
+        let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
+        let source = NamingSource::wrap(config.file_source().clone());
+        let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(splits.clone()).with_source(source);
+        Ok(DataSourceExec::from_data_source(config.build()))
+    }
+}
+
+fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<Schema> {
+    schema.ok_or_else(|| malformed("a schema is missing"))?.try_into().map_err(malformed)
+}
+
+/// Encodes references to scalar subqueries as the literals they have become: subqueries run first, as queries of their
+/// own, because a reference decodes only below the node that runs them, and the cut separates the two.
+struct SubqueriesAsLiterals;
+
+impl PhysicalProtoConverterExtension for SubqueriesAsLiterals {
+    fn proto_to_execution_plan(
+        &self,
+        _: &protobuf::PhysicalPlanNode,
+        _: &PhysicalPlanDecodeContext<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(malformed("this converter encodes only"))
+    }
+
+    fn execution_plan_to_proto(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        codec: &dyn PhysicalExtensionCodec,
+    ) -> Result<protobuf::PhysicalPlanNode> {
+        protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(plan.clone(), codec, self)
+    }
+
+    fn proto_to_physical_expr(
+        &self,
+        _: &protobuf::PhysicalExprNode,
+        _: &Schema,
+        _: &PhysicalPlanDecodeContext<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        Err(malformed("this converter encodes only"))
+    }
+
+    fn physical_expr_to_proto(
+        &self,
+        expression: &Arc<dyn PhysicalExpr>,
+        codec: &dyn PhysicalExtensionCodec,
+    ) -> Result<protobuf::PhysicalExprNode> {
+        if let Some(subquery) = expression.downcast_ref::<ScalarSubqueryExpr>() {
+            let value = subquery.results().get(subquery.index());
+            let value = value.ok_or_else(|| malformed("a scalar subquery has not run"))?;
+            let literal: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(value));
+            return serialize_physical_expr_with_converter(&literal, codec, self);
+        }
+        serialize_physical_expr_with_converter(expression, codec, self)
+    }
+}

@@ -1,0 +1,23 @@
+//! The only place where a DataFusion session is built: SQL to plans, plans to bytes and back, memory and threads.
+//!
+//! In reading order: [`runtime`] (threads), [`memory`] (pool and spill directory), [`storage`] (which files may be
+//! touched), [`samples`] (tables found in the sample directory), [`limits`] (what a statement may ask of the planner),
+//! [`session`] and [`planner`] (SQL to a physical plan), [`rules`] (ours among the optimizer's), [`codec`] (plans and
+//! splits to bytes and back), [`scan`] (errors that name their file), [`metrics`], [`errors`] (DataFusion's to ours) and
+//! [`single`], DataFusion in one process, which is what answers and times are compared with.
+//!
+//! Knows nothing of stages, tasks or executors.
+
+pub mod codec;
+pub mod errors;
+pub mod limits;
+pub mod memory;
+pub mod metrics;
+pub mod planner;
+pub mod rules;
+pub mod runtime;
+pub mod samples;
+pub mod scan;
+pub mod session;
+pub mod single;
+pub mod storage;

@@ -1,0 +1,57 @@
+//! What the operators of a task counted, in a form that travels and adds up over tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+
+/// Sums by metric name, for one plan node.
+pub type NodeMetrics = BTreeMap<String, u64>;
+
+/// Metrics of each node, depth first, root first. Coordinator and executors see the same tree for a stage, so a node's
+/// position names it on both sides.
+pub fn collect(plan: &Arc<dyn ExecutionPlan>) -> Vec<NodeMetrics> {
+    let mut nodes = Vec::new();
+    visit(plan, &mut nodes);
+    nodes
+}
+
+fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
+    let mut sums = NodeMetrics::new();
+    if let Some(metrics) = plan.metrics() {
+        for metric in metrics.iter() {
+            let value = metric.value();
+            // Points in time do not add up.
+            if value.is_timestamp() {
+                continue;
+            }
+            *sums.entry(value.name().to_owned()).or_default() += value.as_usize() as u64;
+        }
+    }
+    nodes.push(sums);
+    for child in plan.children() {
+        visit(child, nodes);
+    }
+}
+
+/// Adds one task's metrics to the stage's.
+pub fn merge(stage: &mut Vec<NodeMetrics>, node: usize, metrics: impl IntoIterator<Item = (String, u64)>) {
+    if stage.len() <= node {
+        stage.resize_with(node + 1, NodeMetrics::new);
+    }
+    for (name, value) in metrics {
+        *stage[node].entry(name).or_default() += value;
+    }
+}
+
+/// `output_rows=12, elapsed_compute=3.4ms, …` as `EXPLAIN ANALYZE` shows them: what is zero is left out.
+pub fn describe(metrics: &NodeMetrics) -> String {
+    let shown = metrics.iter().filter(|(_, value)| **value > 0).map(|(name, value)| {
+        if name.contains("time") || name.contains("elapsed") || name.contains("duration") {
+            format!("{name}={:.2}ms", *value as f64 / 1e6)
+        } else {
+            format!("{name}={value}")
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,343 @@
+//! From SQL text to a physical plan, off the I/O threads: on a thread of its own with a large stack, for a limited time.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::source_as_provider;
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as ParsedStatement;
+use frazil_common::{ByteSize, ErrorCode, Failure};
+use futures::{FutureExt, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::errors::{panic_message, to_failure};
+use crate::limits::{self, StatementLimits};
+use crate::session;
+use crate::storage::StorageOptions;
+
+/// Virtual memory, touched only as deep as an expression nests.
+const STACK_BYTES: usize = 512 << 20;
+/// Statements in planning, those included whose time was up but whose thread still works.
+const PLANNERS_MAX: usize = 16;
+/// Compressed bytes of scanned files for each partition, beyond which there are more partitions than slots: hash tables
+/// that fit the processor's caches and are grown in smaller steps (TPC-H q18).
+const PARTITION_BYTES: u64 = 768 << 20;
+/// More partitions a slot than this cost more than they gain.
+const PARTITIONS_PER_SLOT_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub struct PlannerOptions {
+    pub limits: StatementLimits,
+    pub time_limit: Duration,
+    pub partitions_per_slot: usize,
+    /// A query that scans less has one partition.
+    pub small_scan: ByteSize,
+}
+
+pub struct PlanRequest {
+    pub sql: String,
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    pub settings: Vec<(String, String)>,
+    /// Slots that the query may use.
+    pub slots: usize,
+}
+
+/// What is to be done for a statement.
+pub enum Planned {
+    Query(PlannedQuery),
+    Explain { query: PlannedQuery, logical: String, analyze: bool, schema: SchemaRef },
+    /// Done while planning: declarations and settings. The text tells the user.
+    Done(String),
+}
+
+#[derive(Clone)]
+pub struct PlannedQuery {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// As the client sees it.
+    pub schema: SchemaRef,
+    /// For the parts that run on the coordinator.
+    pub context: Arc<TaskContext>,
+    /// Session options that executors need.
+    pub options: HashMap<String, String>,
+    pub partitions: usize,
+    /// Compressed bytes of all files it may read.
+    pub scan_bytes: u64,
+}
+
+/// Plans statements over one set of catalogs.
+pub struct Planner {
+    base: SessionState,
+    storage: Arc<StorageOptions>,
+    options: PlannerOptions,
+    threads: Arc<Semaphore>,
+    io: Handle,
+}
+
+impl Planner {
+    /// `io` drives what planning reads: directories and footers.
+    pub fn new(
+        env: Arc<RuntimeEnv>,
+        sample_directory: Option<&Path>,
+        storage: Arc<StorageOptions>,
+        options: PlannerOptions,
+        io: Handle,
+    ) -> Result<Arc<Self>, Failure> {
+        let base = session::base_state(env, sample_directory).map_err(|error| to_failure(&error))?;
+        let threads = Arc::new(Semaphore::new(PLANNERS_MAX));
+        Ok(Arc::new(Self { base, storage, options, threads, io }))
+    }
+
+    /// Plans one statement, or fails with a code and, for bad SQL, a position.
+    pub async fn plan(self: &Arc<Self>, request: PlanRequest) -> Result<Planned, Failure> {
+        limits::check(&request.sql, &self.options.limits)?;
+        let permit = self.threads.clone().try_acquire_owned().map_err(|_| {
+            Failure::new(ErrorCode::TooManyStatements, format!("{PLANNERS_MAX} statements are being planned already"))
+        })?;
+        let (sender, receiver) = oneshot::channel();
+        let planner = self.clone();
+        let work = move || {
+            let planning = AssertUnwindSafe(planner.plan_here(&request)).catch_unwind();
+            let planned = planner.io.block_on(planning);
+            let planned = planned.unwrap_or_else(|panic| {
+                Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
+            });
+            // The statement's time may be up by now.
+            let _ = sender.send(planned);
+            drop(permit);
+        };
+        std::thread::Builder::new()
+            .name("planner".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(work)
+            .map_err(|error| Failure::new(ErrorCode::ResourcesExhausted, format!("no thread for planning: {error}")))?;
+        match tokio::time::timeout(self.options.time_limit, receiver).await {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(_)) => Err(Failure::internal("the planner thread ended without an answer")),
+            Err(_) => {
+                let message = format!("planning took more than {} s", self.options.time_limit.as_secs());
+                Err(Failure::new(ErrorCode::TooComplex, message))
+            }
+        }
+    }
+
+    async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
+        let forced = session::forced_partitions(&request.settings)?;
+        // The number of partitions is not known yet; nothing before the physical plan looks at it.
+        let mut state = session::statement_state(
+            &self.base,
+            forced.unwrap_or(1),
+            request.database.as_deref(),
+            request.schema.as_deref(),
+            &request.settings,
+        )?;
+        let statement = parse_one(&state, &request.sql)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
+        match plan {
+            LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
+            LogicalPlan::Statement(Statement::SetVariable(set)) => {
+                session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
+                Ok(Planned::Done(format!("{} is set for this statement", set.variable)))
+            }
+            LogicalPlan::Explain(explain) => {
+                let schema = explain.schema.inner().clone();
+                let (query, logical) =
+                    self.plan_query(&mut state, &explain.plan, forced, request.slots).await?;
+                Ok(Planned::Explain { query, logical, analyze: false, schema })
+            }
+            LogicalPlan::Analyze(analyze) => {
+                let schema = analyze.schema.inner().clone();
+                let (query, logical) =
+                    self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
+                Ok(Planned::Explain { query, logical, analyze: true, schema })
+            }
+            query => {
+                let (query, _) = self.plan_query(&mut state, &query, forced, request.slots).await?;
+                Ok(Planned::Query(query))
+            }
+        }
+    }
+
+    async fn plan_query(
+        &self,
+        state: &mut SessionState,
+        plan: &LogicalPlan,
+        forced: Option<usize>,
+        slots: usize,
+    ) -> Result<(PlannedQuery, String), Failure> {
+        refuse_unsupported(plan)?;
+        let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
+        let scan_bytes = scanned_bytes(&optimized, state).await?;
+        let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
+        let options = state.config_mut().options_mut();
+        options.execution.target_partitions = partitions;
+        options.optimizer.repartition_file_scans = partitions > 1;
+        let physical = state.query_planner().create_physical_plan(&optimized, state).await;
+        let physical = physical.map_err(|error| to_failure(&error))?;
+        let query = PlannedQuery {
+            schema: physical.schema(),
+            plan: physical,
+            context: state.task_ctx(),
+            options: session::options_that_travel(state.config_options()),
+            partitions,
+            scan_bytes,
+        };
+        Ok((query, optimized.display_indent().to_string()))
+    }
+
+    fn choose_partitions(&self, scan_bytes: u64, slots: usize) -> usize {
+        if scan_bytes <= self.options.small_scan.0 {
+            return 1;
+        }
+        let slots = slots.max(1);
+        let base = slots * self.options.partitions_per_slot.max(1);
+        let by_size = usize::try_from(scan_bytes.div_ceil(PARTITION_BYTES)).unwrap_or(usize::MAX);
+        // A multiple of the slots, so that each gets as many as the others.
+        by_size.div_ceil(slots).saturating_mul(slots).clamp(base, base.max(slots * PARTITIONS_PER_SLOT_MAX))
+    }
+
+    async fn declare(&self, ddl: DdlStatement, state: SessionState) -> Result<String, Failure> {
+        let (ddl, done) = match ddl {
+            DdlStatement::CreateExternalTable(mut table) => {
+                self.check_external_table(&mut table)?;
+                let done = format!("table {} created", table.name);
+                (DdlStatement::CreateExternalTable(table), done)
+            }
+            DdlStatement::CreateView(view) => {
+                refuse_unsupported(&view.input)?;
+                let done = format!("view {} created", view.name);
+                (DdlStatement::CreateView(view), done)
+            }
+            DdlStatement::CreateCatalogSchema(schema) => {
+                let done = format!("schema {} created", schema.schema_name);
+                (DdlStatement::CreateCatalogSchema(schema), done)
+            }
+            DdlStatement::DropTable(table) => {
+                let done = format!("table {} dropped", table.name);
+                (DdlStatement::DropTable(table), done)
+            }
+            DdlStatement::DropView(view) => {
+                let done = format!("view {} dropped", view.name);
+                (DdlStatement::DropView(view), done)
+            }
+            DdlStatement::DropCatalogSchema(schema) => {
+                let done = format!("schema {} dropped", schema.name);
+                (DdlStatement::DropCatalogSchema(schema), done)
+            }
+            other => return Err(not_supported(&other.name().to_lowercase())),
+        };
+        // Catalogs are shared by all statements, so what this session declares stays.
+        let context = SessionContext::new_with_state(state);
+        let location = match &ddl {
+            DdlStatement::CreateExternalTable(table) => table.locations.join(", "),
+            _ => String::new(),
+        };
+        context.execute_logical_plan(LogicalPlan::Ddl(ddl)).await.map_err(|error| {
+            let mut failure = to_failure(&error);
+            if !location.is_empty() && failure.code != ErrorCode::DuplicateTable && !failure.message.contains(&location) {
+                failure.message = format!("location {location:?}: {}", failure.message);
+            }
+            failure
+        })?;
+        Ok(done)
+    }
+
+    fn check_external_table(&self, table: &mut CreateExternalTable) -> Result<(), Failure> {
+        let format = table.file_type.to_ascii_uppercase();
+        if !["PARQUET", "CSV", "JSON", "NDJSON"].contains(&format.as_str()) {
+            return Err(not_supported(&format!("a table stored as {}", table.file_type)));
+        }
+        if table.unbounded {
+            return Err(not_supported("an unbounded table"));
+        }
+        // Options of formats only: those of stores hold credentials and endpoints, which are the operator's.
+        if let Some(key) = table.options.keys().find(|key| !key.to_ascii_lowercase().starts_with("format.")) {
+            let message = format!("option {key:?} of table {} is not known: only format options are", table.name);
+            return Err(Failure::new(ErrorCode::InvalidArgument, message));
+        }
+        for location in &mut table.locations {
+            *location = self.storage.check_location(location)?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure> {
+    let trimmed = sql.trim().trim_end_matches(';').trim();
+    if trimmed.is_empty() {
+        return Err(Failure::new(ErrorCode::Syntax, "the statement is empty").at_position(1, 1));
+    }
+    let dialect = state.config_options().sql_parser.dialect;
+    state.sql_to_statement(sql, &dialect).map_err(|error| match &error {
+        // DataFusion counts what it parsed; a second statement is never run.
+        DataFusionError::NotImplemented(message) if message.contains("multiple") => {
+            Failure::new(ErrorCode::NotSupported, "a request holds one statement")
+        }
+        _ => to_failure(&error),
+    })
+}
+
+/// Anything but reading: writing comes with the catalog.
+fn refuse_unsupported(plan: &LogicalPlan) -> Result<(), Failure> {
+    let mut refused = None;
+    let visited = plan.apply_with_subqueries(|node| {
+        refused = match node {
+            LogicalPlan::Dml(dml) => Some(dml.op.to_string().to_lowercase()),
+            LogicalPlan::Copy(_) => Some("copy".to_owned()),
+            LogicalPlan::Ddl(ddl) => Some(ddl.name().to_lowercase()),
+            LogicalPlan::Statement(statement) => Some(statement.name().to_lowercase()),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        Ok(TreeNodeRecursion::Stop)
+    });
+    visited.map_err(|error| to_failure(&error))?;
+    refused.map_or(Ok(()), |what| Err(not_supported(&what)))
+}
+
+fn not_supported(what: &str) -> Failure {
+    Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
+}
+
+/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned.
+async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
+    let mut tables = Vec::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+        {
+            tables.push(provider);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.map_err(|error| to_failure(&error))?;
+    let mut total = 0;
+    for provider in tables {
+        let Some(table) = provider.downcast_ref::<ListingTable>() else { continue };
+        for url in table.table_paths() {
+            let sum = async {
+                let store = state.runtime_env().object_store(url)?;
+                let extension = &table.options().file_extension;
+                let mut files = url.list_all_files(state, store.as_ref(), extension).await?;
+                let mut bytes = 0;
+                while let Some(file) = files.next().await {
+                    bytes += file?.size;
+                }
+                Ok::<u64, DataFusionError>(bytes)
+            };
+            total += sum.await.map_err(|error| to_failure(&error))?;
+        }
+    }
+    Ok(total)
+}

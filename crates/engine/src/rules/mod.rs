@@ -1,0 +1,20 @@
+//! Our rules among DataFusion's physical optimizer rules.
+
+mod spread_joins;
+
+use std::sync::Arc;
+
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+
+pub use spread_joins::emits_build_rows;
+
+/// DataFusion's rules, and ours where they belong.
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    let join_selection = rules.iter().position(|rule| rule.name() == "join_selection");
+    // Before distribution is enforced, which then adds the repartitioning that a partitioned join needs.
+    let after = join_selection.expect("DataFusion has a join_selection rule") + 1;
+    rules.insert(after, Arc::new(spread_joins::SpreadJoins));
+    rules
+}

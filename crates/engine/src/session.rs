@@ -1,0 +1,188 @@
+//! The session every statement starts from, and the settings a user may change for one statement.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::prelude::SessionConfig;
+use frazil_common::{ErrorCode, Failure};
+
+use crate::errors::to_failure;
+use crate::rules;
+use crate::samples::{self, SampleDatabase};
+
+/// Where unqualified names are looked up.
+pub const DEFAULT_DATABASE: &str = "frazil";
+pub const DEFAULT_SCHEMA: &str = "public";
+
+/// Forces the number of partitions of a statement: for tests and experiments.
+pub const PARTITIONS: &str = "partitions";
+const PARTITIONS_MAX: usize = 1024;
+
+/// What Frazil sets differently from DataFusion, on coordinator and executors alike.
+fn base_config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DEFAULT_DATABASE, DEFAULT_SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    // Rows move between partitions by exchanges only; dealing them round-robin would make every task talk to every other.
+    options.optimizer.enable_round_robin_repartition = false;
+    // Two rules of DataFusion 55.2 that change answers. The first ignores FILTER clauses: `min(a) FILTER (WHERE p)` loses
+    // its minimum to what another aggregate of the query has seen. The second looks through an aggregate at another one
+    // below: `SELECT DISTINCT m FROM (SELECT k, max(v) AS m … GROUP BY k) ORDER BY m LIMIT 50` limits the inner groups.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_aggregation = false;
+    options.set("datafusion.sql_parser.recursion_limit", "256").expect("a known option");
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+/// A session with our rules and catalogs `frazil` (declared tables) and `sample`.
+pub fn base_state(env: Arc<RuntimeEnv>, sample_directory: Option<&Path>) -> Result<SessionState> {
+    let build = || {
+        SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(base_config())
+            .with_runtime_env(env.clone())
+            .with_physical_optimizer_rules(rules::physical_rules())
+            .build()
+    };
+    let state = build();
+    let database = MemoryCatalogProvider::new();
+    database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+    state.catalog_list().register_catalog(DEFAULT_DATABASE.to_owned(), Arc::new(database));
+    if let Some(directory) = sample_directory {
+        let sample = SampleDatabase::new(directory.to_owned(), build());
+        state.catalog_list().register_catalog(samples::DATABASE.to_owned(), Arc::new(sample));
+    }
+    Ok(state)
+}
+
+/// A statement's own session: the base with its settings.
+pub fn statement_state(
+    base: &SessionState,
+    partitions: usize,
+    database: Option<&str>,
+    schema: Option<&str>,
+    settings: &[(String, String)],
+) -> Result<SessionState, Failure> {
+    let mut state = base.clone();
+    let options = state.config_mut().options_mut();
+    options.execution.target_partitions = partitions;
+    // With one partition there is nothing to deal out, and nothing to gain from reading one file in pieces.
+    options.optimizer.repartition_file_scans = partitions > 1;
+    if let Some(database) = database {
+        options.catalog.default_catalog = database.to_ascii_lowercase();
+    }
+    if let Some(schema) = schema {
+        options.catalog.default_schema = schema.to_ascii_lowercase();
+    }
+    for (key, value) in settings {
+        apply_setting(options, key, value)?;
+    }
+    state.mark_start_execution();
+    Ok(state)
+}
+
+/// Settings by which a user could harm the server or break what a distributed plan relies on are not in this list.
+pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Result<(), Failure> {
+    let key = key.trim().to_ascii_lowercase();
+    if forced_partitions_of(&key, value)?.is_some() {
+        return Ok(());
+    }
+    let key = match key.as_str() {
+        "timezone" | "time_zone" | "time.zone" => "datafusion.execution.time_zone".to_owned(),
+        _ => key,
+    };
+    let allowed = match key.as_str() {
+        "datafusion.execution.time_zone" | "datafusion.execution.parquet.pushdown_filters" => true,
+        "datafusion.execution.batch_size" => {
+            let size = value.trim().parse::<usize>().ok().filter(|size| (64..=65_536).contains(size));
+            if size.is_none() {
+                return Err(invalid(format!("setting {key:?} must be between 64 and 65536")));
+            }
+            true
+        }
+        "datafusion.optimizer.enable_round_robin_repartition"
+        | "datafusion.optimizer.preserve_file_partitions"
+        | "datafusion.optimizer.prefer_existing_sort"
+        | "datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown"
+        | "datafusion.optimizer.enable_topk_aggregation"
+        | "datafusion.optimizer.max_passes" => false,
+        _ => key.starts_with("datafusion.optimizer.") || key.starts_with("datafusion.explain."),
+    };
+    if !allowed {
+        let known = ConfigOptions::new().entries().iter().any(|entry| entry.key == key) || key.contains("runtime");
+        return Err(if known {
+            Failure::new(ErrorCode::AccessDenied, format!("setting {key:?} may not be changed by a statement"))
+        } else {
+            invalid(format!("setting {key:?} is not known"))
+        });
+    }
+    options.set(&key, value.trim()).map_err(|error| {
+        let failure = to_failure(&error);
+        invalid(format!("setting {key:?}: {}", failure.message))
+    })
+}
+
+/// The number of partitions that the settings ask for, if they do.
+pub fn forced_partitions(settings: &[(String, String)]) -> Result<Option<usize>, Failure> {
+    let mut forced = None;
+    for (key, value) in settings {
+        forced = forced_partitions_of(&key.trim().to_ascii_lowercase(), value)?.or(forced);
+    }
+    Ok(forced)
+}
+
+fn forced_partitions_of(key: &str, value: &str) -> Result<Option<usize>, Failure> {
+    if key != PARTITIONS {
+        return Ok(None);
+    }
+    match value.trim().parse::<usize>() {
+        Ok(partitions) if (1..=PARTITIONS_MAX).contains(&partitions) => Ok(Some(partitions)),
+        _ => Err(invalid(format!("setting {PARTITIONS:?} must be between 1 and {PARTITIONS_MAX}"))),
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(ErrorCode::InvalidArgument, message)
+}
+
+/// The options in which a session differs from DataFusion's defaults: they do not travel with a plan.
+pub fn options_that_travel(options: &ConfigOptions) -> HashMap<String, String> {
+    let defaults: HashMap<String, Option<String>> =
+        ConfigOptions::new().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
+    let changed = options.entries().into_iter().filter(|entry| {
+        entry.key.starts_with("datafusion.execution.") && defaults.get(&entry.key) != Some(&entry.value)
+    });
+    changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+}
+
+/// The context in which an executor runs a query's tasks.
+pub fn task_context(
+    base: &SessionState,
+    name: &str,
+    options: impl IntoIterator<Item = (String, String)>,
+) -> Result<Arc<TaskContext>, Failure> {
+    let mut config = base.config().clone();
+    for (key, value) in options {
+        config.options_mut().set(&key, &value).map_err(|error| to_failure(&error))?;
+    }
+    Ok(Arc::new(TaskContext::new(
+        Some(name.to_owned()),
+        name.to_owned(),
+        config,
+        base.scalar_functions().clone(),
+        base.higher_order_functions().clone(),
+        base.aggregate_functions().clone(),
+        base.window_functions().clone(),
+        base.runtime_env().clone(),
+    )))
+}

@@ -1,0 +1,245 @@
+//! Takes exchange streams from remote producers and fills the inputs of this process.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use frazil_common::{ErrorCode, Failure};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::frame::{
+    self, ALL, FrameHeader, FrameKind, HANDSHAKE_BYTES, HEADER_BYTES, Handshake, Note, NoteKind,
+};
+use crate::hub::Hub;
+use crate::input::{ExchangeInput, WINDOW_BYTES};
+
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Streams at the same time; more wait to be accepted.
+const STREAMS_MAX: usize = 8192;
+/// Credits are returned in steps of this size, not for every batch.
+const CREDIT_STEP_BYTES: u64 = (WINDOW_BYTES / 4) as u64;
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Listens until it is dropped.
+pub struct DataServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl DataServer {
+    /// Binds first, so that the hub can be told its address; see [`DataServer::serve`].
+    pub async fn bind(address: &str) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    /// Runs on the runtime that calls it (the I/O runtime).
+    pub fn serve(listener: TcpListener, hub: Arc<Hub>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, hub));
+        Ok(Self { address, task })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for DataServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+    let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+    // Owned here, so that all streams end with the server.
+    let mut tasks = JoinSet::new();
+    loop {
+        let permit = streams.clone().acquire_owned().await.expect("the semaphore is never closed");
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let hub = hub.clone();
+                    tasks.spawn(async move {
+                        take_stream(stream, &hub).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: give running streams time to close theirs.
+                    tracing::warn!(%error, "cannot accept an exchange stream");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+}
+
+async fn take_stream(stream: TcpStream, hub: &Hub) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::with_capacity(READ_BUFFER_BYTES, read);
+    let mut bytes = [0; HANDSHAKE_BYTES];
+    let Ok(Ok(_)) = tokio::time::timeout(HANDSHAKE_LIMIT, read.read_exact(&mut bytes)).await else { return };
+    let Ok(handshake) = Handshake::decode(&bytes) else { return };
+    let input = match hub.find(handshake.query, handshake.token, handshake.exchange).await {
+        Ok(input) => input,
+        Err(failure) => {
+            let message = frame::encode_failure(&failure);
+            let note = Note { kind: NoteKind::Refused, partition: ALL, value: message.len() as u32 };
+            let _ = write.write_all(&note.encode()).await;
+            let _ = write.write_all(&message).await;
+            return;
+        }
+    };
+    let ledger = CreditLedger::new();
+    input.attach(&ledger);
+    let notes = tokio::spawn(send_notes(write, ledger.clone()));
+    let result = take_frames(&mut read, &input, &ledger).await;
+    if let Err(failure) = result
+        && !input.is_done()
+    {
+        input.fail(&failure);
+    }
+    // The last notes do not matter: a producer that has ended needs no credits.
+    notes.abort();
+}
+
+async fn take_frames(
+    read: &mut BufReader<tokio::net::tcp::OwnedReadHalf>,
+    input: &Arc<ExchangeInput>,
+    ledger: &Arc<CreditLedger>,
+) -> Result<(), Failure> {
+    let broken = |error: io::Error| {
+        let code = match error.kind() {
+            io::ErrorKind::InvalidData => ErrorCode::Internal,
+            _ => ErrorCode::ExecutorLost,
+        };
+        Failure::new(code, format!("an exchange stream broke off: {error}"))
+    };
+    let mut decoder = StreamDecoder::new();
+    let mut header = [0; HEADER_BYTES];
+    loop {
+        read.read_exact(&mut header).await.map_err(broken)?;
+        let header = FrameHeader::decode(&header).map_err(broken)?;
+        let body = read_body(read, header.length as usize).await.map_err(broken)?;
+        match header.kind {
+            FrameKind::End => {
+                input.end(header.partition);
+                if header.partition == ALL {
+                    return Ok(());
+                }
+            }
+            FrameKind::Bye => return Ok(()),
+            FrameKind::Failure => return Err(frame::decode_failure(&body)),
+            FrameKind::Batch => {
+                let bytes = body.len();
+                let mut buffer = Buffer::from_vec(body);
+                if frame::crc(std::slice::from_ref(&buffer)) != header.crc {
+                    return Err(Failure::new(ErrorCode::ExecutorLost, "an exchange frame has a wrong checksum"));
+                }
+                let malformed = |error| Failure::internal(format!("an exchange frame does not decode: {error}"));
+                let batch = decoder.decode(&mut buffer).map_err(malformed)?;
+                let batch = batch.ok_or_else(|| Failure::internal("an exchange frame holds no batch"))?;
+                let index = input.index_of(header.partition).ok_or_else(|| {
+                    Failure::internal(format!("exchange partition {} is not read here", header.partition))
+                })?;
+                if batch.schema().fields().len() != input.schema().fields().len() {
+                    return Err(Failure::internal("an exchange frame has another schema than its reader"));
+                }
+                let batch = batch
+                    .with_schema(input.schema().clone())
+                    .map_err(|error| Failure::internal(format!("an exchange frame has another schema: {error}")))?;
+                input.offer(index, batch, bytes, Some(ledger.clone()));
+            }
+        }
+    }
+}
+
+async fn read_body(read: &mut BufReader<tokio::net::tcp::OwnedReadHalf>, length: usize) -> io::Result<Vec<u8>> {
+    // Not zeroed first: `read_buf` fills the spare capacity.
+    let mut body = Vec::with_capacity(length);
+    let mut limited = read.take(length as u64);
+    while body.len() < length {
+        if limited.read_buf(&mut body).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(body)
+}
+
+/// What one stream's producer is owed: credits for batches that were taken, and word of partitions nobody reads.
+pub(crate) struct CreditLedger {
+    owed: Mutex<Owed>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Owed {
+    credits: HashMap<u32, u64>,
+    closed: Vec<u32>,
+}
+
+impl CreditLedger {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { owed: Mutex::default(), wake: Notify::new() })
+    }
+
+    pub(crate) fn release(&self, partition: u32, bytes: usize) {
+        let mut owed = self.owed.lock();
+        let credit = owed.credits.entry(partition).or_default();
+        *credit += bytes as u64;
+        let due = *credit >= CREDIT_STEP_BYTES;
+        drop(owed);
+        if due {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn close(&self, partition: u32) {
+        self.owed.lock().closed.push(partition);
+        self.wake.notify_one();
+    }
+
+    fn take_due(&self) -> Vec<Note> {
+        let mut owed = self.owed.lock();
+        let closed = std::mem::take(&mut owed.closed);
+        let closed = closed.into_iter().map(|partition| Note { kind: NoteKind::Closed, partition, value: 0 });
+        let mut notes: Vec<Note> = closed.collect();
+        for (partition, credit) in &mut owed.credits {
+            if *credit >= CREDIT_STEP_BYTES {
+                let value = (*credit).min(u32::MAX as u64) as u32;
+                *credit -= value as u64;
+                notes.push(Note { kind: NoteKind::Credit, partition: *partition, value });
+            }
+        }
+        notes
+    }
+}
+
+async fn send_notes(mut write: OwnedWriteHalf, ledger: Arc<CreditLedger>) {
+    loop {
+        let notes = ledger.take_due();
+        if notes.is_empty() {
+            ledger.wake.notified().await;
+            continue;
+        }
+        let bytes: Vec<u8> = notes.iter().flat_map(|note| note.encode()).collect();
+        // The producer is gone: its stream's reader notices too.
+        if write.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}

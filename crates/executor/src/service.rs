@@ -1,0 +1,114 @@
+//! What the coordinator calls on an executor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_common::{ErrorCode, Failure, QueryId};
+use frazil_engine::memory::count_spill_files;
+use frazil_proto::convert::{
+    boot_id_from_bytes, boot_id_to_bytes, failure_to_message, failure_to_status, query_id_from_bytes,
+    query_id_to_bytes,
+};
+use frazil_proto::v1;
+use frazil_proto::v1::tasks_server::Tasks;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::node::Node;
+use crate::query::{self, Reporter};
+
+/// Events that wait for the coordinator to take them: some for each task, and tasks of one query are some dozens.
+const EVENTS_MAX: usize = 256;
+/// Queries at the same time; the coordinator's admission keeps far below.
+const QUERIES_MAX: usize = 1024;
+
+pub struct TaskService {
+    pub node: Arc<Node>,
+}
+
+#[tonic::async_trait]
+impl Tasks for TaskService {
+    type RunStream = ReceiverStream<Result<v1::TaskEvent, Status>>;
+
+    async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<Self::RunStream>, Status> {
+        let request = request.into_inner();
+        let query = self.accept(&request).map_err(|failure| failure_to_status(&failure))?;
+        let stop = CancellationToken::new();
+        self.node.queries.lock().insert(query, stop.clone());
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+        tokio::spawn(drive(self.node.clone(), request, query, stop, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let query = query_id_from_bytes(&request.into_inner().query_id).map_err(|failure| failure_to_status(&failure))?;
+        let stop = self.node.queries.lock().get(&query).cloned();
+        if let Some(stop) = &stop {
+            stop.cancel();
+        }
+        Ok(Response::new(v1::CancelResponse { found: stop.is_some() }))
+    }
+
+    async fn inspect(&self, _: Request<v1::InspectRequest>) -> Result<Response<v1::InspectResponse>, Status> {
+        let node = &self.node;
+        let running_queries = node.queries.lock().keys().map(|query| query_id_to_bytes(*query)).collect();
+        Ok(Response::new(v1::InspectResponse {
+            boot_id: boot_id_to_bytes(node.boot),
+            running_tasks: node.running_tasks(),
+            open_exchanges: node.hub.open_exchanges() as u32,
+            memory_used_bytes: node.memory_used() as u64,
+            spill_files: count_spill_files(&node.spill_directory),
+            draining: node.is_draining(),
+            running_queries,
+        }))
+    }
+}
+
+impl TaskService {
+    fn accept(&self, request: &v1::RunRequest) -> Result<QueryId, Failure> {
+        let refuse = |why: &str| Failure::new(ErrorCode::ExecutorLost, format!("executor {} {why}", self.node.id));
+        if boot_id_from_bytes(&request.boot_id)? != self.node.boot {
+            return Err(refuse("was restarted"));
+        }
+        if self.node.is_draining() {
+            return Err(refuse("is draining"));
+        }
+        let query = query_id_from_bytes(&request.query_id)?;
+        let queries = self.node.queries.lock();
+        if queries.contains_key(&query) {
+            return Err(Failure::internal(format!("query {query} runs here already")));
+        }
+        if queries.len() >= QUERIES_MAX {
+            return Err(Failure::new(ErrorCode::TooManyStatements, format!("{QUERIES_MAX} queries run here already")));
+        }
+        Ok(query)
+    }
+}
+
+/// Owns a query's tasks until they end, the coordinator goes away or asks to stop, or the query's time is up.
+async fn drive(
+    node: Arc<Node>,
+    request: v1::RunRequest,
+    query: QueryId,
+    stop: CancellationToken,
+    sender: mpsc::Sender<Result<v1::TaskEvent, Status>>,
+) {
+    let limit = Duration::from_millis(request.time_limit_ms.max(1));
+    let reporter = Reporter(sender);
+    let outcome = tokio::select! {
+        outcome = query::run(&node, request, query, &reporter) => outcome,
+        () = stop.cancelled() => Err((0, Failure::new(ErrorCode::Cancelled, "the query was cancelled"))),
+        () = reporter.0.closed() => Err((0, Failure::new(ErrorCode::Cancelled, "the coordinator is gone"))),
+        () = tokio::time::sleep(limit) => Err((0, Failure::new(ErrorCode::Timeout, "the query's time is up"))),
+    };
+    node.queries.lock().remove(&query);
+    node.idle.notify_waiters();
+    if let Err((stage, failure)) = outcome {
+        tracing::debug!(%query, stage, %failure, "query ended early");
+        let failure = failure.at_stage(stage, &node.id.0);
+        let failed = v1::TaskFailed { stage, failure: Some(failure_to_message(&failure)) };
+        reporter.send(v1::task_event::Event::Failed(failed)).await;
+    }
+}

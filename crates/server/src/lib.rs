@@ -1,0 +1,13 @@
+//! The front doors: HTTP today; Flight SQL and the Snowflake driver protocol are to stand beside it.
+//!
+//! Translates protocols and nothing else: the statement service plans, admits, retries and times out, once for all
+//! doors. Start with [`rest`] for the endpoints, [`cells`] for how values become text, [`listen`] for connections.
+
+mod cells;
+mod ipc;
+mod listen;
+mod rest;
+mod row_type;
+
+pub use listen::serve;
+pub use rest::{RestOptions, router};

@@ -1,0 +1,109 @@
+//! The REST API: Snowflake's SQL API v2 over the statement service.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /api/v2/statements` | submits; 200 with the first partition, 202 when it takes longer, 4xx when it failed |
+//! | `GET /api/v2/statements` | the statements that are remembered, newest first (our addition) |
+//! | `GET /api/v2/statements/{handle}?partition=N` | status, or a partition of the result |
+//! | `POST /api/v2/statements/{handle}/cancel` | stops it |
+//! | `GET /api/v2/health`, `GET /api/v2/cluster` | that we answer; who runs what (our additions) |
+//!
+//! With `Accept: application/vnd.apache.arrow.stream` rows come as an Arrow IPC stream (our addition): a POST then streams
+//! the whole result as it is made, a GET one kept partition. Everything else, and every failure, is JSON.
+
+mod answer;
+mod request;
+mod statements;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use frazil_common::{ByteSize, ErrorCode, Failure};
+use frazil_coordinator::service::StatementService;
+use futures::FutureExt;
+use http::{Method, StatusCode, Uri};
+use serde::Serialize;
+
+use answer::{Refused, json};
+
+/// What an operator can set of the REST API.
+#[derive(Clone, Debug)]
+pub struct RestOptions {
+    /// Bytes of a request's body; a longer one is refused with 413. Twice the default limit of a statement's text, because
+    /// JSON's escapes make it longer.
+    pub body_bytes_max: ByteSize,
+    /// How long a client may take to send a body. Raise it for slow links.
+    pub body_read_limit: Duration,
+    /// How long a synchronous request waits for its statement before it is answered with 202. Snowflake's is 45 s.
+    pub synchronous_limit: Duration,
+}
+
+impl Default for RestOptions {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: ByteSize::mib(8),
+            body_read_limit: Duration::from_secs(10),
+            synchronous_limit: Duration::from_secs(45),
+        }
+    }
+}
+
+/// What every handler works with.
+struct Door {
+    statements: StatementService,
+    options: RestOptions,
+}
+
+/// The API as a service, for [`crate::serve`] or for calls inside the process.
+pub fn router(statements: StatementService, options: RestOptions) -> Router {
+    Router::new()
+        .route("/api/v2/statements", post(statements::submit).get(statements::list))
+        .route("/api/v2/statements/{handle}", get(statements::fetch))
+        .route("/api/v2/statements/{handle}/cancel", post(statements::cancel))
+        .route("/api/v2/health", get(health))
+        .route("/api/v2/cluster", get(cluster))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(catch_panics))
+        .with_state(Arc::new(Door { statements, options }))
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+/// That this process answers; `cluster` says whether there is anyone to run statements.
+async fn health() -> Response {
+    json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+async fn cluster(State(door): State<Arc<Door>>) -> Response {
+    json(StatusCode::OK, &door.statements.cluster())
+}
+
+async fn unknown_path(uri: Uri) -> Refused {
+    let message = format!("path {:?} not found", uri.path());
+    Refused::new(StatusCode::NOT_FOUND, Failure::new(ErrorCode::InvalidArgument, message))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refused {
+    let message = format!("method {method} not allowed for {:?}", uri.path());
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, Failure::new(ErrorCode::InvalidArgument, message))
+}
+
+/// A panic is our fault and fails its own request: the connection and its other requests live on.
+async fn catch_panics(request: Request, next: Next) -> Result<Response, Refused> {
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(panic = text.unwrap_or("without text"), "request handler panicked");
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, Failure::internal("request handler panicked"))
+    })
+}

@@ -1,0 +1,229 @@
+//! From a request's headers, query string and body to a [`StatementRequest`], or to a refusal that names what is wrong.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Query;
+use bytes::Bytes;
+use frazil_common::{ErrorCode, Failure};
+use frazil_coordinator::statement::{Delivery, StatementRequest};
+use futures::StreamExt;
+use http::{HeaderMap, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::error::Category;
+use uuid::Uuid;
+
+use super::RestOptions;
+use super::answer::Refused;
+use crate::ipc;
+
+/// Seconds; Snowflake's maximum, and what `0` stands for. The coordinator's own maximum may be lower.
+const TIMEOUT_S_MAX: u64 = 604_800;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct SubmitQuery {
+    /// A second submission with the same id is the first one's statement.
+    pub request_id: Option<Uuid>,
+    /// Answer with 202 at once.
+    #[serde(rename = "async")]
+    pub asynchronous: bool,
+    /// Says that this is a second submission; it changes nothing, since no `requestId` is run twice.
+    pub retry: bool,
+    /// `false` writes nulls as the string `"null"`.
+    pub nullable: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchQuery {
+    pub request_id: Option<Uuid>,
+    pub partition: Option<usize>,
+    pub nullable: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct CancelQuery {
+    pub request_id: Option<Uuid>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListQuery {
+    pub limit: Option<usize>,
+}
+
+pub fn query<Q: DeserializeOwned>(uri: &Uri) -> Result<Q, Refused> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(query)) => Ok(query),
+        Err(rejection) => Err(invalid(format!("query string is refused: {}", rejection.body_text())).into()),
+    }
+}
+
+/// Whether the client asks for Arrow. Anything else is answered with JSON, as Snowflake does.
+pub fn accepts_arrow(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let media_type = range.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case(ipc::CONTENT_TYPE)
+    })
+}
+
+/// Refuses what is not plain JSON in UTF-8.
+pub fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
+    let unsupported = |message: String| Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, invalid(message));
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return Err(unsupported("header content-type is missing: send application/json".to_owned()));
+    };
+    let written = String::from_utf8_lossy(content_type.as_bytes());
+    let mut parts = written.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    let charset = parts.find_map(|part| part.to_ascii_lowercase().strip_prefix("charset=").map(str::to_owned));
+    if !json || charset.is_some_and(|charset| charset.trim_matches('"') != "utf-8") {
+        return Err(unsupported(format!("content type {written:?} is not supported: send application/json in utf-8")));
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(unsupported(format!("content encoding {encoding:?} is not supported")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The whole body, within the limits of size and time.
+pub async fn read_body(body: Body, headers: &HeaderMap, options: &RestOptions) -> Result<Bytes, Refused> {
+    let bytes_max = options.body_bytes_max.as_usize();
+    let too_large = || {
+        let message = format!("request body is over the limit of {}", options.body_bytes_max);
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, invalid(message))
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > options.body_bytes_max.0) {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut chunks = body.into_data_stream();
+        let mut whole = Vec::new();
+        let mut first = Bytes::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| invalid(format!("request body broke off: {error}")))?;
+            if first.len() + whole.len() + chunk.len() > bytes_max {
+                return Err(too_large());
+            }
+            // Most bodies come in one piece, which needs no copy.
+            if first.is_empty() && whole.is_empty() {
+                first = chunk;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&chunk);
+            }
+        }
+        Ok(if whole.is_empty() { first } else { whole.into() })
+    };
+    match tokio::time::timeout(options.body_read_limit, read).await {
+        Ok(read) => read,
+        Err(_) => {
+            let message = format!("request body took longer than {:?}", options.body_read_limit);
+            Err(Failure::new(ErrorCode::Timeout, message).into())
+        }
+    }
+}
+
+/// The body of a POST. Fields are taken as any JSON first, so that a refusal of their value can name them.
+///
+/// There are no warehouses and no users to choose from yet, so `warehouse` and `role` are only checked to be text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SubmitBody {
+    statement: Option<Value>,
+    timeout: Option<Value>,
+    database: Option<Value>,
+    schema: Option<Value>,
+    warehouse: Option<Value>,
+    role: Option<Value>,
+    bindings: Option<Value>,
+    parameters: Option<Value>,
+}
+
+pub fn statement_request(
+    body: &[u8],
+    delivery: Delivery,
+    request_id: Option<Uuid>,
+) -> Result<StatementRequest, Failure> {
+    // An array would be taken for the fields in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid("request body is refused: it is an array and not an object"));
+    }
+    let body: SubmitBody = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => invalid(format!("request body is refused: {error}")),
+        Category::Syntax | Category::Eof | Category::Io => invalid(format!("request body is not json: {error}")),
+    })?;
+    let Some(sql) = text("statement", body.statement)? else {
+        return Err(invalid("field \"statement\" is missing"));
+    };
+    text("warehouse", body.warehouse)?;
+    text("role", body.role)?;
+    check_bindings(body.bindings)?;
+    Ok(StatementRequest {
+        time_limit: time_limit(body.timeout)?,
+        database: text("database", body.database)?,
+        schema: text("schema", body.schema)?,
+        settings: settings(body.parameters)?,
+        request_id,
+        ..StatementRequest::new(sql, delivery)
+    })
+}
+
+fn text(field: &str, value: Option<Value>) -> Result<Option<String>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(invalid(format!("field {field:?} is not a string"))),
+    }
+}
+
+fn time_limit(value: Option<Value>) -> Result<Option<Duration>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(0) => Ok(Some(Duration::from_secs(TIMEOUT_S_MAX))),
+            Some(seconds @ 1..=TIMEOUT_S_MAX) => Ok(Some(Duration::from_secs(seconds))),
+            _ => Err(invalid(format!("field \"timeout\" is not a whole number of seconds from 0 to {TIMEOUT_S_MAX}"))),
+        },
+    }
+}
+
+fn check_bindings(value: Option<Value>) -> Result<(), Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(bindings)) if bindings.is_empty() => Ok(()),
+        Some(Value::Object(_)) => Err(Failure::new(ErrorCode::NotSupported, "field \"bindings\" is not supported yet")),
+        Some(_) => Err(invalid("field \"bindings\" is not an object")),
+    }
+}
+
+fn settings(value: Option<Value>) -> Result<Vec<(String, String)>, Failure> {
+    let parameters = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(parameters)) => parameters,
+        Some(_) => return Err(invalid("field \"parameters\" is not an object")),
+    };
+    let setting = |(name, value)| match value {
+        Value::String(text) => Ok((name, text)),
+        Value::Bool(_) | Value::Number(_) => Ok((name, value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(invalid(format!("parameter {name:?} is not a string, number or boolean")))
+        }
+    };
+    parameters.into_iter().map(setting).collect()
+}
+
+pub fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::InvalidArgument, message)
+}
+
+#[cfg(test)]
+mod tests;

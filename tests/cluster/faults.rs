@@ -1,0 +1,230 @@
+//! Executors that die, hang or leave, statements that are cancelled, readers that go away: the answer is right or the
+//! error is clear, in time, and nothing is left.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::answers::{Order, compare};
+use crate::support::cluster::{Cluster, Options};
+use crate::support::data;
+use crate::support::engine::{Engine, Request};
+use crate::support::oracle::Oracle;
+
+/// Runs for some seconds on two executors: a join that multiplies rows, and an aggregate of many groups.
+const LONG: &str = "select count(distinct a.l_orderkey * 7 + b.l_partkey), sum(a.l_quantity * b.l_tax) \
+                    from lineitem a join lineitem b on a.l_suppkey = b.l_suppkey where a.l_linenumber < 4";
+
+const FAULT_LIMIT: Duration = Duration::from_secs(15);
+
+async fn cluster_with_data(executors: usize) -> Cluster {
+    let tables = data::tpch().await;
+    let cluster = Cluster::start(Options { slots: 1, ..Options::executors(executors) }).await;
+    data::register(&cluster, tables).await;
+    cluster
+}
+
+async fn state(cluster: &Cluster) -> Value {
+    cluster.client().cluster().await.expect("the coordinator answers")
+}
+
+/// No task runs anywhere within some seconds; heartbeats tell.
+async fn settles(cluster: &Cluster) {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    loop {
+        let state = state(cluster).await;
+        let executors = state["executors"].as_array().expect("a list").clone();
+        let running: u64 = executors.iter().map(|executor| executor["running_tasks"].as_u64().unwrap_or(1)).sum();
+        let memory: u64 = executors.iter().map(|executor| executor["memory_used_bytes"].as_u64().unwrap_or(1)).sum();
+        if running == 0 && memory == 0 && state["statements_running"] == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "something is left: {state}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Spill files and kept results of everyone in the cluster.
+fn files_left(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut left = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.components().any(|part| part.as_os_str() == "spill") {
+                left.push(path);
+            }
+        }
+    }
+    left
+}
+
+async fn next_query_is_right(cluster: &Cluster) {
+    let tables = data::tpch().await;
+    let sql = "select o_orderpriority, count(*) from orders join lineitem on o_orderkey = l_orderkey group by o_orderpriority";
+    let oracle = Oracle::over(tables).await;
+    let expected = oracle.run(&Request::new(sql)).await.expect("the oracle answers");
+    let actual = cluster.run(&Request::new(sql).partitions(3)).await.expect("the next query runs");
+    compare(&expected, &actual, Order::Any).expect("the next query is right");
+}
+
+/// Starts the long query, waits until its tasks run, lets `fault` happen, and checks what comes of it.
+async fn fault_in_mid_query(mut cluster: Cluster, fault: impl FnOnce(&mut Cluster)) -> Cluster {
+    let expected = Oracle::over(data::tpch().await).await.run(&Request::new(LONG)).await.expect("the oracle answers");
+    let client = cluster.client().clone();
+    let started = Instant::now();
+    let query = tokio::spawn(async move { client.arrow(&Request::new(LONG).partitions(4)).await });
+    wait_until_running(&cluster).await;
+    assert!(!query.is_finished(), "the query was over before the fault: make it longer");
+    let at = Instant::now();
+    fault(&mut cluster);
+    let outcome = query.await.expect("the client does not panic");
+    let took = at.elapsed();
+    match outcome {
+        Ok(actual) => compare(&expected, &actual, Order::Any).expect("a right answer"),
+        Err(refusal) => {
+            assert!(refusal.sql_state.as_deref() == Some("57P01"), "a clear error: {refusal}");
+            assert!(took < FAULT_LIMIT, "the error took {took:?}: {refusal}");
+        }
+    }
+    // The retried query takes as long as it takes; what it must not do is hang.
+    assert!(started.elapsed() < FAULT_LIMIT * 4, "{:?}", started.elapsed());
+    cluster
+}
+
+async fn wait_until_running(cluster: &Cluster) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let statements = cluster.client().statements().await.expect("the coordinator answers");
+        let running = statements["statements"].as_array().into_iter().flatten().any(|statement| {
+            statement["phase"] == "running" && statement["progress"]["tasks"].as_u64().unwrap_or(0) > 0
+        });
+        if running {
+            // Into the middle of it.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            return;
+        }
+        assert!(Instant::now() < deadline, "the query never ran: {statements}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_is_killed() {
+    let cluster = cluster_with_data(3).await;
+    let cluster = fault_in_mid_query(cluster, |cluster| cluster.kill_executor(1)).await;
+    next_query_is_right(&cluster).await;
+    settles(&cluster).await;
+    let executors = state(&cluster).await["executors"].as_array().expect("a list").len();
+    assert_eq!(executors, 2, "the dead one is not a member");
+    let live = [0, 2].map(|index| cluster.directory().join(format!("executor-{index}")));
+    for directory in live {
+        assert_eq!(files_left(&directory), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_hangs() {
+    let cluster = cluster_with_data(2).await;
+    let cluster = fault_in_mid_query(cluster, |cluster| cluster.pause_executor(0)).await;
+    next_query_is_right(&cluster).await;
+    // Back again, it is a member again, and what it held of the old query is gone.
+    cluster.continue_executor(0);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while state(&cluster).await["executors"].as_array().map_or(0, Vec::len) < 2 {
+        assert!(Instant::now() < deadline, "the executor did not come back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    settles(&cluster).await;
+    next_query_is_right(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_executor_is_killed_and_another_one_comes() {
+    let cluster = Cluster::start(
+        Options { slots: 1, ..Options::executors(1) }.coordinator_option("no_executor_limit_s", 2),
+    )
+    .await;
+    data::register(&cluster, data::tpch().await).await;
+    let mut cluster = fault_in_mid_query_expecting_failure(cluster).await;
+    let refusal = cluster.run(&Request::new("select count(*) from orders where o_orderkey > 1")).await;
+    let refusal = refusal.expect_err("nobody can run it");
+    assert_eq!(refusal.sql_state.as_deref(), Some("57P03"), "{refusal}");
+    cluster = tokio::task::spawn_blocking(move || {
+        cluster.start_executor_blocking();
+        cluster
+    })
+    .await
+    .expect("an executor starts");
+    next_query_is_right(&cluster).await;
+}
+
+async fn fault_in_mid_query_expecting_failure(mut cluster: Cluster) -> Cluster {
+    let client = cluster.client().clone();
+    let query = tokio::spawn(async move { client.arrow(&Request::new(LONG).partitions(4)).await });
+    wait_until_running(&cluster).await;
+    let at = Instant::now();
+    cluster.kill_executor(0);
+    let refusal = query.await.expect("the client does not panic").expect_err("nobody is left to run it");
+    assert!(at.elapsed() < FAULT_LIMIT, "{:?}: {refusal}", at.elapsed());
+    assert!(matches!(refusal.sql_state.as_deref(), Some("57P01" | "57P03")), "{refusal}");
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_cancels_its_statement() {
+    let cluster = cluster_with_data(2).await;
+    let client = cluster.client().clone();
+    let query = tokio::spawn(async move { client.arrow(&Request::new(LONG).partitions(4)).await });
+    wait_until_running(&cluster).await;
+    query.abort();
+    settles(&cluster).await;
+    next_query_is_right(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_cancelled_within_a_second() {
+    let cluster = cluster_with_data(2).await;
+    let handle = cluster.client().start(LONG).await.expect("it is accepted");
+    wait_until_running(&cluster).await;
+    let at = Instant::now();
+    cluster.client().cancel(&handle).await.expect("it can be cancelled");
+    let deadline = at + Duration::from_secs(1);
+    loop {
+        let state = cluster.client().statements().await.expect("the coordinator answers");
+        let all = state["statements"].as_array().expect("a list");
+        let phase = all.iter().find(|statement| statement["statementHandle"] == handle.as_str());
+        if phase.expect("it is remembered")["phase"] == "cancelled" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "not cancelled: {state}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    settles(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_limit_ends_a_statement() {
+    let cluster = cluster_with_data(2).await;
+    let at = Instant::now();
+    let refusal = cluster.client().arrow_within(&Request::new(LONG).partitions(4), 1).await.expect_err("too long");
+    assert_eq!(refusal.sql_state.as_deref(), Some("57005"), "{refusal}");
+    assert!(at.elapsed() < Duration::from_secs(4), "{:?}", at.elapsed());
+    settles(&cluster).await;
+}
+
+/// An executor that is told to stop finishes what it runs and takes nothing new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_executor_finishes_its_tasks() {
+    let cluster = cluster_with_data(2).await;
+    let expected = Oracle::over(data::tpch().await).await.run(&Request::new(LONG)).await.expect("the oracle answers");
+    let client = cluster.client().clone();
+    let query = tokio::spawn(async move { client.arrow(&Request::new(LONG).partitions(4)).await });
+    wait_until_running(&cluster).await;
+    cluster.terminate_executor(1);
+    let actual = query.await.expect("the client does not panic").expect("the query is not disturbed");
+    compare(&expected, &actual, Order::Any).expect("a right answer");
+    next_query_is_right(&cluster).await;
+}

@@ -1,0 +1,20 @@
+//! Tests through the front door: SQL in, rows out, on a cluster of processes, compared with single-process DataFusion on
+//! the same data.
+//!
+//! Modules whose names end in `_in_process` need no cluster: they check the tests' own queries and runners.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
+//! | `FRAZIL_SEED` | seed of the random queries |
+
+mod support;
+
+mod cuts;
+mod faults;
+mod queries;
+mod random_queries;
+mod refusals;
+mod sqllogic;
+mod stage_graphs;
+mod suites;

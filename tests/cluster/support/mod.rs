@@ -1,0 +1,14 @@
+//! What the tests stand on: engines to ask, data to ask about, and a comparison of answers.
+//!
+//! Start with [`engine`]: every test is written against its trait, and runs on a cluster of processes ([`cluster`]) or on
+//! single-process DataFusion ([`oracle`]).
+
+pub mod answers;
+pub mod client;
+pub mod cluster;
+pub mod data;
+pub mod embedded;
+pub mod engine;
+pub mod oracle;
+pub mod parquet_files;
+pub mod paths;
