@@ -143,10 +143,9 @@ async fn an_executor_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_only_executor_is_killed_and_another_one_comes() {
-    let cluster = Cluster::start(
-        Options { slots: 1, ..Options::executors(1) }.coordinator_option("no_executor_limit_s", 2),
-    )
-    .await;
+    let cluster =
+        Cluster::start(Options { slots: 1, ..Options::executors(1) }.coordinator_option("no_executor_limit_s", 2))
+            .await;
     data::register(&cluster, data::tpch().await).await;
     let mut cluster = fault_in_mid_query_expecting_failure(cluster).await;
     let refusal = cluster.run(&Request::new("select count(*) from orders where o_orderkey > 1")).await;

@@ -12,6 +12,7 @@ mod support;
 
 mod cuts;
 mod faults;
+mod front_door;
 mod queries;
 mod random_queries;
 mod refusals;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::cluster::{Cluster, Options};
 use crate::support::data;
-use crate::support::engine::{Engine, Request, Refusal};
+use crate::support::engine::{Engine, Refusal, Request};
 use crate::support::paths;
 
 async fn cluster_with_data() -> Cluster {
@@ -64,7 +64,10 @@ async fn monsters_end_in_an_answer_or_an_error() {
         format!("select {}1", "1 + ".repeat(50_000)),
         format!("select {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
         format!("select {}true", "not ".repeat(20_000)),
-        format!("select count(*) from orders where o_orderkey in ({})", (0..50_000).map(|i| i.to_string()).collect::<Vec<_>>().join(",")),
+        format!(
+            "select count(*) from orders where o_orderkey in ({})",
+            (0..50_000).map(|i| i.to_string()).collect::<Vec<_>>().join(",")
+        ),
         format!("select 1{}", " union all select 1".repeat(3_000)),
         format!("select '{}'", "x".repeat(6 << 20)),
     ];
@@ -104,10 +107,11 @@ async fn places_outside_are_refused() {
     let mut options = Options::executors(1);
     options.environment.push(("FRAZIL_STORAGE_ALLOWED_ROOTS".to_owned(), format!("[\"{}\"]", inside.display())));
     let cluster = Cluster::start(options).await;
-    for place in ["/etc/passwd", "/proc/self/environ", "file:///etc/passwd", "http://169.254.169.254/latest", "s3://some/bucket"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([format!("{}/link/passwd", inside.display()), format!("{}/../x", inside.display())])
+    for place in
+        ["/etc/passwd", "/proc/self/environ", "file:///etc/passwd", "http://169.254.169.254/latest", "s3://some/bucket"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("{}/link/passwd", inside.display()), format!("{}/../x", inside.display())])
     {
         let sql = format!("create external table t (a varchar) stored as csv location '{place}'");
         let refusal = refused(&cluster, &sql).await;
@@ -117,11 +121,19 @@ async fn places_outside_are_refused() {
 }
 
 /// Puts a file in a directory of its own, declares it and reads it.
-async fn read_file(cluster: &Cluster, scratch: &Path, number: usize, format: &str, columns: &str, bytes: &[u8]) -> Result<usize, Refusal> {
+async fn read_file(
+    cluster: &Cluster,
+    scratch: &Path,
+    number: usize,
+    format: &str,
+    columns: &str,
+    bytes: &[u8],
+) -> Result<usize, Refusal> {
     let directory = scratch.join(format!("t{number}"));
     fs::create_dir_all(&directory).expect("made");
     fs::write(directory.join(format!("suspect.{format}")), bytes).expect("written");
-    let sql = format!("create external table t{number} {columns} stored as {format} location '{}/'", directory.display());
+    let sql =
+        format!("create external table t{number} {columns} stored as {format} location '{}/'", directory.display());
     cluster.run(&Request::new(sql)).await?;
     let read = cluster.run(&Request::new(format!("select * from t{number}"))).await;
     read.map(|answer| answer.rows())
@@ -148,12 +160,16 @@ async fn broken_files_are_named_and_executors_live() {
     ];
     for (number, (what, bytes)) in cases.into_iter().enumerate() {
         let refusal = read_file(&cluster, scratch.path(), number, "parquet", "", &bytes).await.expect_err(what);
-        assert!(refusal.message.contains("suspect.parquet") || refusal.message.contains(&format!("t{number}")), "{what}: {refusal}");
+        assert!(
+            refusal.message.contains("suspect.parquet") || refusal.message.contains(&format!("t{number}")),
+            "{what}: {refusal}"
+        );
         let state = refusal.sql_state.clone().unwrap_or_default();
         assert!(["58030", "58P03", "22000"].contains(&state.as_str()), "{what}: {refusal}");
     }
     // Mistyped and gone after they were declared.
-    let refusal = read_file(&cluster, scratch.path(), 20, "csv", "(a int)", b"a\n1\nnot a number\n").await.expect_err("mistyped");
+    let refusal =
+        read_file(&cluster, scratch.path(), 20, "csv", "(a int)", b"a\n1\nnot a number\n").await.expect_err("mistyped");
     assert!(refusal.message.contains("suspect.csv"), "{refusal}");
     let directory = scratch.path().join("gone");
     fs::create_dir_all(&directory).expect("made");
@@ -225,7 +241,10 @@ async fn a_query_over_the_memory_limit_spills_or_says_what_it_wanted() {
     ] {
         if let Err(refusal) = cluster.run(&Request::new(sql).partitions(2)).await {
             assert_eq!(refusal.sql_state.as_deref(), Some("53200"), "{sql}: {refusal}");
-            assert!(refusal.message.to_lowercase().contains("allocate") || refusal.message.contains("memory"), "{refusal}");
+            assert!(
+                refusal.message.to_lowercase().contains("allocate") || refusal.message.contains("memory"),
+                "{refusal}"
+            );
         }
     }
     lives(&cluster).await;

@@ -1,4 +1,4 @@
-//! How the 22 queries are cut, as a text file: read its diff before accepting it (`FRAZIL_ACCEPT=1` writes it anew).
+//! How the 22 queries are cut, as a text file: read its diff before accepting it (`FRAZIL_TEST_ACCEPT=1` writes it anew).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn the_22_queries_are_cut_as_before() {
         describe(&graph, &mut text);
     }
     let path = paths::project_root().join("tests/snapshots/stage_graphs.txt");
-    if std::env::var_os("FRAZIL_ACCEPT").is_some() {
+    if std::env::var_os("FRAZIL_TEST_ACCEPT").is_some() {
         std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
         std::fs::write(&path, &text).expect("written");
     }
@@ -52,7 +52,12 @@ async fn the_22_queries_are_cut_as_before() {
     if accepted != text {
         let at = accepted.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or(0);
         let show = |text: &str| text.lines().skip(at.saturating_sub(3)).take(12).collect::<Vec<_>>().join("\n");
-        panic!("stage graphs differ from line {}:\n--- accepted\n{}\n+++ now\n{}", at + 1, show(&accepted), show(&text));
+        panic!(
+            "stage graphs differ from line {}:\n--- accepted\n{}\n+++ now\n{}",
+            at + 1,
+            show(&accepted),
+            show(&text)
+        );
     }
 }
 

@@ -190,7 +190,7 @@ async fn follow(
     loop {
         let heard = match stream.message().await {
             Ok(Some(v1::TaskEvent { event: Some(event) })) => match event {
-                v1::task_event::Event::Started(_) => Heard::Event(Event::Started { executor }),
+                v1::task_event::Event::Started(_) => Heard::Event(Event::Started),
                 v1::task_event::Event::Finished(finished) => Heard::Finished { executor, finished },
                 v1::task_event::Event::Failed(message) => {
                     let failure = message.failure.map(failure_from_message);

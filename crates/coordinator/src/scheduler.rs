@@ -21,8 +21,8 @@ pub const SETTLING: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The executor has wired its tasks.
-    Started { executor: usize },
+    /// An executor has wired its tasks.
+    Started,
     Finished { executor: usize, stage: u32 },
     Failed { executor: usize, failure: Failure },
     /// Its event stream broke off, or its heartbeats stopped.
@@ -67,7 +67,8 @@ impl QueryRun {
         Self { open, phase: Phase::Running, root_ended: false }
     }
 
-    pub fn has_ended(&self) -> bool {
+    #[cfg(test)]
+    fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
@@ -81,7 +82,7 @@ impl QueryRun {
             return vec![];
         }
         match event {
-            Event::Started { .. } => vec![],
+            Event::Started => vec![],
             Event::Finished { executor, stage } => {
                 self.finish_task(executor, stage);
                 self.end_if_done()
@@ -225,7 +226,7 @@ mod tests {
                     3 => Event::Lost { executor, failure: lost("gone") },
                     4 if random.random_bool(0.3) => Event::RootEnded { failure: None },
                     5 if random.random_bool(0.2) => Event::Stopped { failure: Failure::new(ErrorCode::Cancelled, "user") },
-                    _ => Event::Started { executor },
+                    _ => Event::Started,
                 };
                 root_ok |= matches!(event, Event::RootEnded { .. }) && ended.is_none();
                 stopped |= matches!(event, Event::Stopped { .. }) && ended.is_none();

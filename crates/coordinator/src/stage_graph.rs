@@ -19,8 +19,11 @@ use std::sync::Arc;
 
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::{LexOrdering, Partitioning};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
@@ -29,7 +32,9 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqueryLink};
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, displayable,
+};
 use frazil_engine::codec::{SplitScanExec, number_scans};
 use frazil_engine::rules::emits_build_rows;
 use frazil_exchange::{ExchangeKind, ExchangeReadExec};
@@ -79,6 +84,7 @@ pub enum Cut {
 
 /// Cuts a plan. Fails when DataFusion refuses a rebuilt operator.
 pub fn cut(plan: Arc<dyn ExecutionPlan>, cut: Cut) -> Result<StageGraph> {
+    let promised = plan.output_ordering().cloned();
     let mut cutter = Cutter { stages: vec![], subqueries: vec![] };
     let top = match cut {
         Cut::Spread => cutter.cut(plan)?,
@@ -87,6 +93,9 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>, cut: Cut) -> Result<StageGraph> {
     let root = if runs_on_coordinator(&top) { top } else { cutter.gather_to_root(top)? };
     let mut graph = StageGraph { stages: cutter.stages, root, subqueries: cutter.subqueries };
     graph.name_consumers();
+    if cut == Cut::Spread {
+        graph.check(promised)?;
+    }
     Ok(graph)
 }
 
@@ -126,12 +135,9 @@ impl Cutter {
             if partitions == 1 && input.output_partitioning().partition_count() == 1 {
                 return Ok(input);
             }
-            // One producer partition keeps its order through the exchange; DataFusion counts on it.
-            let orderings = match input.output_partitioning().partition_count() {
-                1 => orderings(&plan),
-                _ => vec![],
-            };
-            return self.exchange(input, ExchangeKind::Hash, Some(hash.clone()), hash, orderings);
+            // One producer partition would keep its order, but nothing may count on it: a merge of the consumer's
+            // partitions could wait for a row of one while the producer waits for room in another.
+            return self.exchange(input, ExchangeKind::Hash, Some(hash.clone()), hash, vec![]);
         }
         if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
             return self.cut_collection(plan);
@@ -266,18 +272,8 @@ impl Cutter {
     }
 }
 
-/// Puts new children under an operator, and makes sure that it promises the same order as before: what is above was
-/// planned on that promise.
 fn rebuild(plan: Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-    let promised = plan.output_ordering().cloned();
-    let rebuilt = plan.with_new_children(children)?;
-    if let Some(promised) = promised
-        && !rebuilt.equivalence_properties().ordering_satisfy(promised)?
-    {
-        let message = format!("{} loses its order when the plan is cut", rebuilt.name());
-        return Err(DataFusionError::Plan(message));
-    }
-    Ok(rebuilt)
+    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 fn orderings(plan: &Arc<dyn ExecutionPlan>) -> Vec<LexOrdering> {
@@ -438,6 +434,21 @@ fn collect_leaves(plan: &Arc<dyn ExecutionPlan>, kept: Option<&[usize]>, leaves:
 }
 
 impl StageGraph {
+    /// Operators were planned on orders and distributions that the cut may have taken away: DataFusion's own check of
+    /// them is repeated for each stage, and the order of the whole must be what it was.
+    fn check(&self, promised: Option<LexOrdering>) -> Result<()> {
+        let (rule, config) = (SanityCheckPlan::new(), ConfigOptions::default());
+        for stage in &self.stages {
+            rule.optimize(stage.plan.clone(), &config)?;
+        }
+        rule.optimize(self.root.clone(), &config)?;
+        let kept = match promised {
+            Some(promised) => self.root.equivalence_properties().ordering_satisfy(promised)?,
+            None => true,
+        };
+        if kept { Ok(()) } else { Err(DataFusionError::Plan("the cut loses the order of the result".to_owned())) }
+    }
+
     fn name_consumers(&mut self) {
         let reads: Vec<(u32, Vec<u32>)> =
             self.stages.iter().map(|stage| (stage.id, exchanges_read(&stage.plan))).collect();

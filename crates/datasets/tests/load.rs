@@ -11,9 +11,9 @@ use frazil_datasets::{
     DatasetError, Destination, EventsOptions, LoadReport, Progress, Silent, TableReport, Tpch, events_schema,
     is_complete, load_events, load_tpch,
 };
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 

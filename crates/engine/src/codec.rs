@@ -459,6 +459,7 @@ impl PhysicalProtoConverterExtension for SubqueriesAsLiterals {
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<protobuf::PhysicalExprNode> {
         if let Some(subquery) = expression.downcast_ref::<ScalarSubqueryExpr>() {
+            #[expect(deprecated, reason = "there is no other way to the value a reference stands for")]
             let value = subquery.results().get(subquery.index());
             let value = value.ok_or_else(|| malformed("a scalar subquery has not run"))?;
             let literal: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(value));

@@ -34,9 +34,7 @@ impl Tasks for TaskService {
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<Self::RunStream>, Status> {
         let request = request.into_inner();
-        let query = self.accept(&request).map_err(|failure| failure_to_status(&failure))?;
-        let stop = CancellationToken::new();
-        self.node.queries.lock().insert(query, stop.clone());
+        let (query, stop) = self.accept(&request).map_err(|failure| failure_to_status(&failure))?;
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(drive(self.node.clone(), request, query, stop, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -67,23 +65,26 @@ impl Tasks for TaskService {
 }
 
 impl TaskService {
-    fn accept(&self, request: &v1::RunRequest) -> Result<QueryId, Failure> {
+    fn accept(&self, request: &v1::RunRequest) -> Result<(QueryId, CancellationToken), Failure> {
         let refuse = |why: &str| Failure::new(ErrorCode::ExecutorLost, format!("executor {} {why}", self.node.id));
         if boot_id_from_bytes(&request.boot_id)? != self.node.boot {
             return Err(refuse("was restarted"));
         }
+        let query = query_id_from_bytes(&request.query_id)?;
+        // One lock for checks and entry: a drain that begins in between waits for this query.
+        let mut queries = self.node.queries.lock();
         if self.node.is_draining() {
             return Err(refuse("is draining"));
         }
-        let query = query_id_from_bytes(&request.query_id)?;
-        let queries = self.node.queries.lock();
         if queries.contains_key(&query) {
             return Err(Failure::internal(format!("query {query} runs here already")));
         }
         if queries.len() >= QUERIES_MAX {
             return Err(Failure::new(ErrorCode::TooManyStatements, format!("{QUERIES_MAX} queries run here already")));
         }
-        Ok(query)
+        let stop = CancellationToken::new();
+        queries.insert(query, stop.clone());
+        Ok((query, stop))
     }
 }
 

@@ -119,23 +119,13 @@ impl Client {
         self.post_within(request, accept, STATEMENT_LIMIT.as_secs()).await
     }
 
-    async fn post_within(
-        &self,
-        request: &Request,
-        accept: &str,
-        timeout: u64,
-    ) -> Result<reqwest::Response, Refusal> {
+    async fn post_within(&self, request: &Request, accept: &str, timeout: u64) -> Result<reqwest::Response, Refusal> {
         let mut parameters: BTreeMap<&str, String> =
             request.settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         if let Some(partitions) = request.partitions {
             parameters.insert("partitions", partitions.to_string());
         }
-        let body = Body {
-            statement: &request.sql,
-            schema: request.schema.as_deref(),
-            parameters,
-            timeout,
-        };
+        let body = Body { statement: &request.sql, schema: request.schema.as_deref(), parameters, timeout };
         let url = format!("{}/api/v2/statements", self.base);
         accepted(self.http.post(url).header(ACCEPT, accept).json(&body).send().await).await
     }

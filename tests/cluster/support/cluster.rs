@@ -40,7 +40,14 @@ pub struct Options {
 
 impl Options {
     pub fn executors(executors: usize) -> Self {
-        Self { executors, slots: 2, memory: "512MB", coordinator: Vec::new(), executor: Vec::new(), environment: Vec::new() }
+        Self {
+            executors,
+            slots: 2,
+            memory: "512MB",
+            coordinator: Vec::new(),
+            executor: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     pub fn coordinator_option(mut self, key: &'static str, value: impl ToString) -> Self {
@@ -277,7 +284,8 @@ fn binary() -> &'static Path {
         let profile = test.parent().and_then(Path::parent).expect("it is in target/<profile>/deps");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--bin", "frazil", "-p", "frazil-cli", "--locked", "--offline"]);
+        // Of the whole workspace: with `-p`, cargo picks other features and compiles the dependencies again.
+        build.args(["build", "--workspace", "--bin", "frazil", "--locked", "--offline"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
