@@ -123,7 +123,7 @@ fn frames(batch: &RecordBatch, count: usize) -> usize {
                 batch_rows: ROWS,
             };
             let output = ExchangeOutput::connect(target, &own, &io).await.expect("a connection");
-            let batches = futures::stream::iter(std::iter::repeat_n(Ok(batch), count));
+            let batches = futures::stream::iter(std::iter::repeat_n(batch, count).map(Ok));
             let stream = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
             output.write(0, stream, None).await.expect("written");
             output.finish().await.expect("finished");
@@ -151,7 +151,7 @@ fn flight(batch: &RecordBatch, count: usize) -> usize {
     let sent = sending.spawn(async move {
         let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address").tcp_nodelay(true);
         let mut client = FlightServiceClient::new(channel.connect().await.expect("a connection"));
-        let batches = futures::stream::iter(std::iter::repeat_n(Ok::<_, FlightError>(batch.clone()), count));
+        let batches = futures::stream::iter(std::iter::repeat_n(batch.clone(), count).map(Ok::<_, FlightError>));
         let data = FlightDataEncoderBuilder::new()
             .with_schema(batch.schema())
             .with_max_flight_data_size(32 << 20)

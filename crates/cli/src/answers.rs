@@ -141,8 +141,8 @@ fn unmatched<'a>(expected: &'a [Row], actual: &'a [Row]) -> Option<(&'a Row, &'a
     }
     let mut taken = vec![false; actual.len()];
     for (position, row) in expected.iter().enumerate() {
-        let around = (position..actual.len()).chain(0..position);
-        let found = around.into_iter().find(|&other| !taken[other] && close(row, &actual[other]));
+        let mut around = (position..actual.len()).chain(0..position);
+        let found = around.find(|&other| !taken[other] && close(row, &actual[other]));
         match found {
             Some(other) => taken[other] = true,
             None => return Some((row, &actual[position])),

@@ -38,8 +38,8 @@ pub async fn run_coordinator(config: Config) -> Result<(), CommandError> {
     say_ready(&format!("frazil coordinator ready http=http://{address} rpc={rpc} data={data}"))?;
 
     let outcome = tokio::select! {
-        name = signals.next() => {
-            tracing::info!(signal = name, "coordinator stops");
+        signal = signals.next() => {
+            tracing::info!(?signal, "coordinator stops");
             Ok(())
         }
         ended = &mut door => Err(CommandError::Failed(match ended {
@@ -72,8 +72,8 @@ pub async fn run_executor(config: Config) -> Result<(), CommandError> {
     say_ready(&format!("frazil executor ready id={id} rpc={rpc} data={data}"))?;
 
     let outcome = tokio::select! {
-        name = signals.next() => {
-            tracing::info!(signal = name, executor = executor.id(), "executor drains");
+        signal = signals.next() => {
+            tracing::info!(?signal, executor = executor.id(), "executor drains");
             Ok(())
         }
         failure = executor.lost() => Err(CommandError::from(failure)),

@@ -9,35 +9,45 @@ use crate::failure::CommandError;
 /// Set by a process for the children that must not outlive it: `1`, or its own process id.
 pub const EXIT_WITH_PARENT: &str = "FRAZIL_EXIT_WITH_PARENT";
 
-/// SIGTERM and SIGINT, from the moment it is made on.
+/// What a signal wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// Ctrl-C: what is being done is to end; a shell goes on.
+    Interrupt,
+    /// SIGTERM, or the terminal is gone: the process is to end.
+    Terminate,
+}
+
+/// The signals that ask a process to stop, from the moment it is made on.
 pub struct StopSignals {
     terminate: Signal,
+    hangup: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
     pub fn new() -> Result<Self, CommandError> {
         let listen = |kind| signal(kind).map_err(CommandError::doing("listening for signals"));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
-    /// The name of the next one.
-    pub async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> Stop {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.hangup.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
         }
-    }
-
-    pub async fn interrupted(&mut self) {
-        self.interrupt.recv().await;
     }
 
     /// Who signals twice does not want to wait.
     pub fn exit_at_next(mut self) {
         tokio::spawn(async move {
-            let name = self.next().await;
-            eprintln!("frazil: {name} again, leaving at once");
+            self.next().await;
+            eprintln!("frazil: asked again to stop, leaving at once");
             exit(1);
         });
     }

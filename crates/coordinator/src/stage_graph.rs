@@ -30,6 +30,7 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqueryLink};
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{
@@ -335,14 +336,16 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if merges {
         return false;
     }
+    // Told to sort everything into one partition, it has that one even in a task without any of its input.
+    if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        return sort.preserve_partitioning();
+    }
     plan.is::<InterleaveExec>()
         || matches!(
             plan.name(),
             "ProjectionExec"
                 | "FilterExec"
                 | "AggregateExec"
-                | "SortExec"
-                | "PartialSortExec"
                 | "HashJoinExec"
                 | "SortMergeJoinExec"
                 | "WindowAggExec"
@@ -352,7 +355,6 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 | "CooperativeExec"
                 | "BufferExec"
                 | "CoalesceBatchesExec"
-                | "PartitionedTopKExec"
                 | "AsyncFuncExec"
         )
 }

@@ -19,8 +19,8 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 const ROW_GROUP_ROWS_MAX: usize = 512 * 1024;
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 
-/// What one writer may take at its peak, by estimate: the pages of a row group, a dictionary and a page of each column (2 MB
-/// for each of up to 32), a batch. Change it with the limits above.
+/// What one writer is counted with: the pages of the largest row group, a dictionary and a page of each of up to 32 columns,
+/// a batch. Deliberately high; `tests/memory.rs` measures whole runs. Change it with the limits above.
 pub(crate) const WRITER_BYTES_MAX: u64 = 160 << 20;
 
 // Page checksums would belong here. Parquet 59 verifies them when it reads, but cannot write them.

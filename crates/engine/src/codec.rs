@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
@@ -19,6 +19,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{LexOrdering, Partitioning};
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::memory::LazyMemoryExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{
@@ -61,6 +64,11 @@ impl SplitScanExec {
 pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let mut next = 0;
     let numbered = plan.transform_up(|node| {
+        if let Some(series) = node.downcast_ref::<LazyMemoryExec>()
+            && series.schema().fields().is_empty()
+        {
+            return Ok(Transformed::yes(whole_series(series)?));
+        }
         let Some(source) = node.downcast_ref::<DataSourceExec>() else { return Ok(Transformed::no(node)) };
         if source.data_source().downcast_ref::<FileScanConfig>().is_none() {
             return Ok(Transformed::no(node));
@@ -70,6 +78,22 @@ pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPla
         Ok(Transformed::yes(Arc::new(scan) as _))
     })?;
     Ok(numbered.data)
+}
+
+/// DataFusion's message of a generated series has no projection: a series of which only the number of rows is wanted is
+/// sent with its column, and the column is dropped above it.
+fn whole_series(series: &LazyMemoryExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let generators = series.generators().clone();
+    let sample = match generators.first() {
+        Some(generator) => generator.read().reset_state().write().generate_next_batch()?,
+        None => None,
+    };
+    // An empty series may be of any type.
+    let any = || Arc::new(Schema::new(vec![Field::new("value", DataType::Int64, true)]));
+    let schema = sample.map_or_else(any, |batch| batch.schema());
+    let whole: Arc<dyn ExecutionPlan> = Arc::new(LazyMemoryExec::try_new(schema, generators)?);
+    let nothing: Vec<ProjectionExpr> = vec![];
+    Ok(Arc::new(ProjectionExec::try_new(nothing, whole)?))
 }
 
 impl DisplayAs for SplitScanExec {
@@ -142,11 +166,26 @@ pub struct DecodedPlan {
 
 /// Encodes the plan of a stage whose scans are numbered.
 pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, Failure> {
+    refuse_what_changes(plan)?;
     let bytes = physical_plan_to_bytes_with_proto_converter(plan.clone(), &Codec::default(), &SubqueriesAsLiterals);
     bytes.map(|bytes| bytes.to_vec()).map_err(|error| {
         let cause = to_failure(&error);
         Failure::new(ErrorCode::NotSupported, format!("the plan cannot be sent to executors: {}", cause.message))
     })
+}
+
+/// DataFusion's message of an aggregate keeps grouping sets as rows of a table as wide as the grouped columns: sets of no
+/// columns at all have no width, and none would be left.
+fn refuse_what_changes(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Failure> {
+    let lost = plan.exists(|node| {
+        let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return Ok(false) };
+        let groups = aggregate.group_expr();
+        Ok(groups.expr().is_empty() && !groups.groups().is_empty() && groups.groups().len() > 1)
+    });
+    match lost.map_err(|error| to_failure(&error))? {
+        true => Err(Failure::new(ErrorCode::NotSupported, "grouping sets without any column are not supported")),
+        false => Ok(()),
+    }
 }
 
 /// Decodes a stage's plan for one task.

@@ -61,7 +61,7 @@ fn classify(error: &DataFusionError) -> (ErrorCode, String) {
         },
         DataFusionError::ParquetError(parquet) => (ErrorCode::FileCorrupt, parquet.to_string()),
         DataFusionError::ArrowError(arrow, _) => (arrow_code(arrow), arrow.to_string()),
-        DataFusionError::Execution(message) => (ErrorCode::InvalidData, message.clone()),
+        DataFusionError::Execution(message) => (execution_code(message), message.clone()),
         DataFusionError::ExecutionJoin(join) if join.is_panic() => {
             (ErrorCode::Internal, format!("an operator panicked: {join}"))
         }
@@ -72,6 +72,14 @@ fn classify(error: &DataFusionError) -> (ErrorCode, String) {
             None => (ErrorCode::InvalidData, inner.to_string()),
         },
         other => (ErrorCode::Internal, other.strip_backtrace()),
+    }
+}
+
+/// DataFusion runs declarations, so what is wrong with one is an execution error, too.
+fn execution_code(message: &str) -> ErrorCode {
+    match plan_code(message) {
+        code @ (ErrorCode::DuplicateTable | ErrorCode::UndefinedTable) => code,
+        _ => ErrorCode::InvalidData,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::ListingTable;
+use datafusion::common::TableReference;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -240,9 +241,9 @@ impl Planner {
         };
         // Catalogs are shared by all statements, so what this session declares stays.
         let context = SessionContext::new_with_state(state);
-        let location = match &ddl {
-            DdlStatement::CreateExternalTable(table) => table.locations.join(", "),
-            _ => String::new(),
+        let (location, declared) = match &ddl {
+            DdlStatement::CreateExternalTable(table) => (table.locations.join(", "), Some(table.name.clone())),
+            _ => (String::new(), None),
         };
         context.execute_logical_plan(LogicalPlan::Ddl(ddl)).await.map_err(|error| {
             let mut failure = to_failure(&error);
@@ -251,7 +252,26 @@ impl Planner {
             }
             failure
         })?;
+        if let Some(name) = declared {
+            self.refuse_empty_table(&context, name, &location).await?;
+        }
         Ok(done)
+    }
+
+    /// A table without columns comes of a location without files that say what they hold.
+    async fn refuse_empty_table(
+        &self,
+        context: &SessionContext,
+        name: TableReference,
+        location: &str,
+    ) -> Result<(), Failure> {
+        let provider = context.table_provider(name.clone()).await.map_err(|error| to_failure(&error))?;
+        if !provider.schema().fields().is_empty() {
+            return Ok(());
+        }
+        context.deregister_table(name).map_err(|error| to_failure(&error))?;
+        let message = format!("location {location:?} has no file with columns");
+        Err(Failure::new(ErrorCode::FileUnavailable, message))
     }
 
     fn check_external_table(&self, table: &mut CreateExternalTable) -> Result<(), Failure> {

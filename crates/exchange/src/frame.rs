@@ -4,6 +4,7 @@
 //! producer ─▶ consumer   handshake (72 bytes): magic "FRX1" | version u32 | token 16 | query id 16 | exchange u32 | zeros
 //!                        then frames: kind u8 | 3 zeros | partition u32 | length u32 | crc32 u32 | `length` bytes
 //!                          batch: IPC stream messages (the first one on a stream begins with the schema)
+//!                          rows: a batch without buffers (no columns, or all of type null), as a count u64
 //!                          end: partition, or ALL; no bytes. A stream that stops without end(ALL) or bye is broken
 //!                          bye: the stream is complete; its partitions have ended one by one
 //!                          failure: code name, NUL, message
@@ -17,7 +18,9 @@
 
 use std::io::{self, IoSlice};
 
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use frazil_common::{ErrorCode, Failure, QueryId};
 use uuid::Uuid;
 
@@ -39,6 +42,7 @@ pub enum FrameKind {
     End = 2,
     Failure = 3,
     Bye = 4,
+    Rows = 5,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +69,7 @@ impl FrameHeader {
             2 => FrameKind::End,
             3 => FrameKind::Failure,
             4 => FrameKind::Bye,
+            5 => FrameKind::Rows,
             other => return Err(malformed(format!("frame of unknown kind {other}"))),
         };
         let header = Self { kind, partition: word(bytes, 4), length: word(bytes, 8), crc: word(bytes, 12) };
@@ -150,6 +155,19 @@ pub fn decode_failure(bytes: &[u8]) -> Failure {
         Some((code, message)) => Failure::new(ErrorCode::from_name(code).unwrap_or(ErrorCode::Internal), message),
         None => Failure::internal(text.into_owned()),
     }
+}
+
+/// Batches of such a schema have no buffers, and Arrow's stream decoder never yields a batch without any.
+pub fn is_rows_only(schema: &Schema) -> bool {
+    schema.fields().iter().all(|field| field.data_type().is_null())
+}
+
+/// The batch that a count stands for.
+pub fn rows_only_batch(schema: &SchemaRef, bytes: &[u8]) -> Option<RecordBatch> {
+    let rows = usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()?;
+    let columns = schema.fields().iter().map(|_| new_null_array(&DataType::Null, rows)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    is_rows_only(schema).then(|| RecordBatch::try_new_with_options(schema.clone(), columns, &options).ok())?
 }
 
 pub fn crc(buffers: &[Buffer]) -> u32 {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::writer::StreamEncoder;
 use frazil_common::{ErrorCode, Failure, QueryId};
@@ -145,10 +146,13 @@ impl OutgoingLink {
 
     async fn write_batch(&self, partition: u32, batch: &RecordBatch) -> Result<(), Failure> {
         let mut writer = self.writer.lock().await;
-        let body = writer
-            .encoder
-            .encode(batch)
-            .map_err(|error| Failure::internal(format!("encoding an exchange batch: {error}")))?;
+        let (kind, body) = if frame::is_rows_only(batch.schema_ref()) {
+            (FrameKind::Rows, vec![Buffer::from_slice_ref((batch.num_rows() as u64).to_le_bytes())])
+        } else {
+            let encoded = writer.encoder.encode(batch);
+            let encoded = encoded.map_err(|error| Failure::internal(format!("encoding an exchange batch: {error}")))?;
+            (FrameKind::Batch, encoded)
+        };
         let length: usize = body.iter().map(|buffer| buffer.len()).sum();
         if length > FRAME_BYTES_MAX {
             let message = format!("a single row of {length} bytes is more than an exchange carries");
@@ -156,7 +160,7 @@ impl OutgoingLink {
         }
         *self.credits.state.lock().in_flight.entry(partition).or_default() += length as u64;
         let crc = frame::crc(&body);
-        let header = FrameHeader { kind: FrameKind::Batch, partition, length: length as u32, crc };
+        let header = FrameHeader { kind, partition, length: length as u32, crc };
         self.write(&mut writer, BufferChain::new(&header, body)).await?;
         self.bytes.fetch_add(length as u64, Ordering::Relaxed);
         Ok(())

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
 use arrow_ipc::reader::StreamDecoder;
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
@@ -144,28 +146,43 @@ async fn take_frames(
             }
             FrameKind::Bye => return Ok(()),
             FrameKind::Failure => return Err(frame::decode_failure(&body)),
-            FrameKind::Batch => {
+            FrameKind::Batch | FrameKind::Rows => {
                 let bytes = body.len();
-                let mut buffer = Buffer::from_vec(body);
-                if frame::crc(std::slice::from_ref(&buffer)) != header.crc {
+                let body = Buffer::from_vec(body);
+                if frame::crc(std::slice::from_ref(&body)) != header.crc {
                     return Err(Failure::new(ErrorCode::ExecutorLost, "an exchange frame has a wrong checksum"));
                 }
-                let malformed = |error| Failure::internal(format!("an exchange frame does not decode: {error}"));
-                let batch = decoder.decode(&mut buffer).map_err(malformed)?;
-                let batch = batch.ok_or_else(|| Failure::internal("an exchange frame holds no batch"))?;
                 let index = input.index_of(header.partition).ok_or_else(|| {
                     Failure::internal(format!("exchange partition {} is not read here", header.partition))
                 })?;
-                if batch.schema().fields().len() != input.schema().fields().len() {
-                    return Err(Failure::internal("an exchange frame has another schema than its reader"));
-                }
-                let batch = batch
-                    .with_schema(input.schema().clone())
-                    .map_err(|error| Failure::internal(format!("an exchange frame has another schema: {error}")))?;
+                let batch = decode(header.kind, body, &mut decoder, input.schema())?;
                 input.offer(index, batch, bytes, Some(ledger.clone()));
             }
         }
     }
+}
+
+fn decode(
+    kind: FrameKind,
+    mut body: Buffer,
+    decoder: &mut StreamDecoder,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, Failure> {
+    if kind == FrameKind::Rows {
+        let batch = frame::rows_only_batch(schema, &body);
+        return batch.ok_or_else(|| Failure::internal("an exchange frame of rows does not fit its reader"));
+    }
+    let malformed = |error| Failure::internal(format!("an exchange frame does not decode: {error}"));
+    let batch = decoder.decode(&mut body).map_err(malformed)?;
+    let batch = batch.ok_or_else(|| Failure::internal("an exchange frame holds no batch"))?;
+    let fits = batch.num_columns() == schema.fields().len()
+        && batch.columns().iter().zip(schema.fields()).all(|(column, field)| column.data_type() == field.data_type());
+    if !fits {
+        return Err(Failure::internal("an exchange frame has another schema than its reader"));
+    }
+    // Not `with_schema`: that insists on equal nullability and metadata, which operators do not.
+    RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
+        .map_err(|error| Failure::internal(format!("an exchange frame has another schema: {error}")))
 }
 
 async fn read_body(read: &mut BufReader<tokio::net::tcp::OwnedReadHalf>, length: usize) -> io::Result<Vec<u8>> {

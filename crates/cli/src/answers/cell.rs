@@ -87,8 +87,8 @@ impl Cell {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::Items(a), Self::Items(b)) => {
-                let items = a.iter().zip(b).map(|(a, b)| a.exact_order(b));
-                items.into_iter().find(|order| order.is_ne()).unwrap_or(a.len().cmp(&b.len()))
+                let mut items = a.iter().zip(b).map(|(a, b)| a.exact_order(b));
+                items.find(|order| order.is_ne()).unwrap_or(a.len().cmp(&b.len()))
             }
             (a, b) => a.rank().cmp(&b.rank()),
         }
@@ -100,8 +100,8 @@ impl Cell {
             // Adding zero makes one of the two zeros of the other.
             (Self::Float { value: a, .. }, Self::Float { value: b, .. }) => (a + 0.0).total_cmp(&(b + 0.0)),
             (Self::Items(a), Self::Items(b)) => {
-                let items = a.iter().zip(b).map(|(a, b)| a.float_order(b));
-                items.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+                let mut items = a.iter().zip(b).map(|(a, b)| a.float_order(b));
+                items.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
             }
             _ => Ordering::Equal,
         }

@@ -68,7 +68,7 @@ pub async fn run(config: Config, request: SlowReaderRequest) -> Result<(), Comma
 
 async fn deliver(url: &str, coordinator: u32, slow: Duration) -> Result<Delivered, ClientError> {
     let client = Client::http(url)?;
-    let sql = vec!["SELECT * FROM lineitem"; COPIES].join(" UNION ALL ");
+    let sql = ["SELECT * FROM lineitem"; COPIES].join(" UNION ALL ");
     let started = Instant::now();
     let mut rows = client.stream(&sql, &tpch::context(SCALE)).await?;
     let mut delivered = Delivered { rows: 0, bytes: 0, peak_while_slow: None, seconds: 0.0 };

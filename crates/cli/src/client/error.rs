@@ -34,7 +34,7 @@ pub struct StatementFailure {
     /// Line and column in the statement's text, from 1.
     pub position: Option<(u32, u32)>,
     /// Stage and executor, if it arose while the query ran.
-    pub place: Option<(u32, String)>,
+    pub place: Option<Box<(u32, String)>>,
     pub handle: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for StatementFailure {
         if let Some((line, column)) = self.position {
             write!(f, " (line {line}, column {column})")?;
         }
-        if let Some((stage, executor)) = &self.place {
+        if let Some((stage, executor)) = self.place.as_deref() {
             write!(f, " [stage {stage} on executor {executor}]")?;
         }
         if !self.sql_state.is_empty() {
@@ -67,7 +67,7 @@ pub fn of_answer(status: StatusCode, body: &Value) -> ClientError {
         sql_state: text("sqlState").unwrap_or_default(),
         message,
         position,
-        place: number("stage").zip(text("executor")),
+        place: number("stage").zip(text("executor")).map(Box::new),
         handle: text("statementHandle"),
     })
 }

@@ -204,7 +204,7 @@ pub struct BenchTpch {
     /// What the clusters are compared with.
     #[arg(long, default_value = "single")]
     pub compare: Compare,
-    /// Times that each query runs; the least counts.
+    /// Times that each query runs; the least counts. The first one also reads footers.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = number(1, 1000))]
     pub runs: usize,
     /// Numbers of the queries, as a list; else all.

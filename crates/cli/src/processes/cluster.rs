@@ -79,10 +79,10 @@ impl Cluster {
         futures::future::select_all(endings).await.0
     }
 
-    /// Executors first, so that they do not see their coordinator vanish.
+    /// The coordinator first: it cancels what runs, and executors that have nothing to do need not drain.
     pub async fn stop(self) {
-        join_all(self.executors.into_iter().map(ChildProcess::stop)).await;
         self.coordinator.stop().await;
+        join_all(self.executors.into_iter().map(ChildProcess::stop)).await;
     }
 }
 

@@ -8,7 +8,7 @@ use super::split::{Statement, statements};
 use super::{Format, Printed, Printer, trouble};
 use crate::client::{Client, ClientError, StatementContext};
 use crate::failure::CommandError;
-use crate::signals::StopSignals;
+use crate::signals::{Stop, StopSignals};
 
 const OUTPUT_BUFFER_BYTES: usize = 64 << 10;
 
@@ -22,7 +22,7 @@ pub enum Outcome {
     OutputClosed,
     /// Ctrl-C.
     Interrupted,
-    /// SIGTERM: the process is to end.
+    /// The process is to end.
     Terminated,
 }
 
@@ -80,7 +80,10 @@ impl Session {
             ended = print(&self.client, &self.context, self.format, statement.text, &mut handle) => ended,
             signal = self.signals.next() => {
                 self.give_up(handle).await;
-                return if signal == "SIGTERM" { Outcome::Terminated } else { Outcome::Interrupted };
+                return match signal {
+                    Stop::Terminate => Outcome::Terminated,
+                    Stop::Interrupt => Outcome::Interrupted,
+                };
             }
         };
         match ended {
