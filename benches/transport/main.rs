@@ -14,8 +14,8 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
+    PollInfo, PutResult, SchemaResult, Ticket,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use frazil_common::QueryId;
@@ -72,7 +72,8 @@ fn processor_time() -> (Duration, Duration) {
 
 /// Columns as a join of TPC-H exchanges them: keys, prices, a short and a longer text.
 fn batch() -> RecordBatch {
-    let numbers = |factor: i64| Arc::new(Int64Array::from_iter_values((0..ROWS as i64).map(|i| i * factor))) as ArrayRef;
+    let numbers =
+        |factor: i64| Arc::new(Int64Array::from_iter_values((0..ROWS as i64).map(|i| i * factor))) as ArrayRef;
     let prices = Decimal128Array::from_iter_values((0..ROWS as i128).map(|i| i * 101)).with_precision_and_scale(15, 2);
     let short = StringViewArray::from_iter_values((0..ROWS).map(|i| format!("k{}", i % 7)));
     let long = StringViewArray::from_iter_values((0..ROWS).map(|i| format!("a comment of some length, number {i}")));
@@ -223,10 +224,7 @@ impl FlightService for Counting {
         unused()
     }
 
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
         unused()
     }
 

@@ -55,7 +55,8 @@ impl Coordinator {
         let (data_listener, data_address) = bind(&options.data_listen).await?;
         let data_address = options.data_advertise.clone().unwrap_or(data_address);
         let hub = Hub::new(&data_address);
-        let data = data_listener.map(|listener| DataServer::serve(listener, hub.clone())).transpose().map_err(internal)?;
+        let data =
+            data_listener.map(|listener| DataServer::serve(listener, hub.clone())).transpose().map_err(internal)?;
 
         let interval = Duration::from_millis(options.heartbeat_interval_ms.max(10));
         let registry = Registry::new(ShowSecret::new(&secret), interval, options.heartbeat_limit());
@@ -75,7 +76,9 @@ impl Coordinator {
             None => {
                 let (listener, address) = bind(&options.rpc_listen).await?;
                 let listener = listener.expect("only in-process addresses have none");
-                let served = async move { report(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await) };
+                let served = async move {
+                    report(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await)
+                };
                 (format!("http://{address}"), tokio::spawn(served))
             }
         };

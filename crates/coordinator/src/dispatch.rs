@@ -43,9 +43,10 @@ pub struct Dispatched {
 pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Failure>>) {
     let Dispatched { query, requests, registry, hub, inputs, report, observer, stop, wait_for_reports } = dispatched;
     let start = Instant::now();
-    let tasks = requests.iter().enumerate().map(|(executor, (_, request))| {
-        (executor, request.tasks.iter().map(|task| task.stage).collect::<Vec<_>>())
-    });
+    let tasks = requests
+        .iter()
+        .enumerate()
+        .map(|(executor, (_, request))| (executor, request.tasks.iter().map(|task| task.stage).collect::<Vec<_>>()));
     let mut run = QueryRun::new(tasks);
     let mut changes = registry.changes();
     let participants: Vec<Participant> = requests.iter().map(|(participant, _)| participant.clone()).collect();
@@ -239,4 +240,3 @@ fn lost_participant(
         }
     }
 }
-

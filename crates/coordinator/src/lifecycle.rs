@@ -199,8 +199,7 @@ mod tests {
 
     #[test]
     fn phases_only_go_forward_and_an_end_is_final() {
-        let statement =
-            Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1));
+        let statement = Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1));
         statement.advance(Phase::Running);
         assert_eq!(statement.status().phase, Phase::Received, "not planned yet");
         statement.advance(Phase::Planned);

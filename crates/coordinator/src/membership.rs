@@ -74,10 +74,8 @@ impl Members {
             let same_boot = existing.announced.boot == announced.boot;
             let same_address = existing.announced.rpc_address == announced.rpc_address;
             if !same_boot && !same_address && now.saturating_sub(existing.last_heard) <= self.suspect_after {
-                let message = format!(
-                    "executor {} is registered already, at {}",
-                    announced.id, existing.announced.rpc_address
-                );
+                let message =
+                    format!("executor {} is registered already, at {}", announced.id, existing.announced.rpc_address);
                 return Err(Failure::new(ErrorCode::InvalidArgument, message));
             }
             if !same_boot {
@@ -88,8 +86,7 @@ impl Members {
             return Err(Failure::new(ErrorCode::ResourcesExhausted, message));
         }
         changes.push(Change::Joined(announced.id.clone()));
-        let member =
-            Member { last_heard: now, draining: false, running_tasks: 0, memory_used_bytes: 0, announced };
+        let member = Member { last_heard: now, draining: false, running_tasks: 0, memory_used_bytes: 0, announced };
         self.members.insert(member.announced.id.clone(), member);
         Ok(changes)
     }
@@ -139,9 +136,10 @@ impl Members {
 
     /// Executors that may get tasks, those with the fewest running tasks first.
     pub fn usable(&self, now: Duration) -> Vec<Announced> {
-        let usable = self.members.values().filter(|member| {
-            !member.draining && now.saturating_sub(member.last_heard) <= self.suspect_after
-        });
+        let usable = self
+            .members
+            .values()
+            .filter(|member| !member.draining && now.saturating_sub(member.last_heard) <= self.suspect_after);
         let mut usable: Vec<&Member> = usable.collect();
         usable.sort_by_key(|member| (member.running_tasks, member.announced.id.clone()));
         usable.into_iter().map(|member| member.announced.clone()).collect()
@@ -303,10 +301,7 @@ pub struct MembershipService(pub Arc<Registry>);
 
 #[tonic::async_trait]
 impl Membership for MembershipService {
-    async fn register(
-        &self,
-        request: Request<v1::RegisterRequest>,
-    ) -> Result<Response<v1::RegisterResponse>, Status> {
+    async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
         let request = request.into_inner();
         if request.version != frazil_proto::VERSION {
             let (theirs, ours) = (request.version, frazil_proto::VERSION);

@@ -59,7 +59,9 @@ impl Placement {
         let reading = self.of_stage(consumer.id).flat_map(|task| {
             let leaves = consumer.leaves(&task.partitions).into_iter();
             leaves.filter_map(move |leaf| match leaf {
-                Leaf::Exchange { exchange, partitions, .. } if exchange == stage.id => Some((task.executor, partitions)),
+                Leaf::Exchange { exchange, partitions, .. } if exchange == stage.id => {
+                    Some((task.executor, partitions))
+                }
                 _ => None,
             })
         });

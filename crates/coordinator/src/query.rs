@@ -387,7 +387,8 @@ pub fn choose(mut participants: Vec<Participant>, partitions: usize) -> Vec<Part
 /// Plans over files go to executors, and so does what could compute without end.
 pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
     any(plan, |node| {
-        is_file_scan(node) || matches!(node.name(), "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec")
+        is_file_scan(node)
+            || matches!(node.name(), "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec")
     })
 }
 
@@ -429,8 +430,7 @@ fn bind_root(
             _ => vec![0],
         };
         let reservation = MemoryConsumer::new("result exchange").register(context.memory_pool());
-        let input =
-            ExchangeInput::new(read.schema(), partitions, placement.producers(stage), Some(reservation));
+        let input = ExchangeInput::new(read.schema(), partitions, placement.producers(stage), Some(reservation));
         inputs.push((read.exchange, input.clone()));
         Ok(Transformed::yes(Arc::new(read.clone().bind(input)) as Arc<dyn ExecutionPlan>))
     });

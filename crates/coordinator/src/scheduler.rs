@@ -23,14 +23,27 @@ pub const SETTLING: Duration = Duration::from_millis(500);
 pub enum Event {
     /// An executor has wired its tasks.
     Started,
-    Finished { executor: usize, stage: u32 },
-    Failed { executor: usize, failure: Failure },
+    Finished {
+        executor: usize,
+        stage: u32,
+    },
+    Failed {
+        executor: usize,
+        failure: Failure,
+    },
     /// Its event stream broke off, or its heartbeats stopped.
-    Lost { executor: usize, failure: Failure },
+    Lost {
+        executor: usize,
+        failure: Failure,
+    },
     /// The root has all the rows it needs, or failed by itself.
-    RootEnded { failure: Option<Failure> },
+    RootEnded {
+        failure: Option<Failure>,
+    },
     /// The statement was cancelled or its time is up.
-    Stopped { failure: Failure },
+    Stopped {
+        failure: Failure,
+    },
     /// Time has passed.
     Tick,
 }
@@ -225,7 +238,9 @@ mod tests {
                     2 => Event::Failed { executor, failure: Failure::new(ErrorCode::InvalidData, "bad cast") },
                     3 => Event::Lost { executor, failure: lost("gone") },
                     4 if random.random_bool(0.3) => Event::RootEnded { failure: None },
-                    5 if random.random_bool(0.2) => Event::Stopped { failure: Failure::new(ErrorCode::Cancelled, "user") },
+                    5 if random.random_bool(0.2) => {
+                        Event::Stopped { failure: Failure::new(ErrorCode::Cancelled, "user") }
+                    }
                     _ => Event::Started,
                 };
                 root_ok |= matches!(event, Event::RootEnded { .. }) && ended.is_none();

@@ -62,7 +62,11 @@ impl StatementService {
     pub async fn submit(&self, request: StatementRequest) -> Result<StatementId, Failure> {
         let options = &self.inner.options;
         if request.sql.len() as u64 > options.statement_bytes_max.0 {
-            let message = format!("the statement has {} bytes, at most {} are taken", request.sql.len(), options.statement_bytes_max);
+            let message = format!(
+                "the statement has {} bytes, at most {} are taken",
+                request.sql.len(),
+                options.statement_bytes_max
+            );
             return Err(Failure::new(ErrorCode::TooComplex, message));
         }
         let most = Duration::from_secs(options.statement_limit_s.max(1));
@@ -398,4 +402,3 @@ fn status_row(text: String) -> Result<RecordBatch, Failure> {
     RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec![text]))])
         .map_err(|error| Failure::internal(error.to_string()))
 }
-

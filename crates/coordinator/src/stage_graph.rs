@@ -182,7 +182,11 @@ impl Cutter {
     }
 
     /// A join that collects its left side: every task of a spread stage gets all of it.
-    fn cut_collected_join(&mut self, plan: Arc<dyn ExecutionPlan>, join: CollectedJoin) -> Result<Arc<dyn ExecutionPlan>> {
+    fn cut_collected_join(
+        &mut self,
+        plan: Arc<dyn ExecutionPlan>,
+        join: CollectedJoin,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let [left, right] = plan.children()[..] else { return self.cut_children(plan) };
         let (left, right) = (left.clone(), right.clone());
         let right = self.cut(right)?;

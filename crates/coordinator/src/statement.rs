@@ -75,7 +75,15 @@ pub struct StatementRequest {
 
 impl StatementRequest {
     pub fn new(sql: impl Into<String>, delivery: Delivery) -> Self {
-        Self { sql: sql.into(), delivery, time_limit: None, database: None, schema: None, settings: Vec::new(), request_id: None }
+        Self {
+            sql: sql.into(),
+            delivery,
+            time_limit: None,
+            database: None,
+            schema: None,
+            settings: Vec::new(),
+            request_id: None,
+        }
     }
 }
 

@@ -161,8 +161,11 @@ pub struct ExchangeShape {
 pub struct DecodedPlan {
     pub plan: Arc<dyn ExecutionPlan>,
     /// The exchanges it reads, to be registered before any producer's stream is taken.
-    pub inputs: Vec<(u32, Arc<ExchangeInput>)>,
+    pub inputs: OpenedInputs,
 }
+
+/// Inputs by the number of their exchange.
+pub type OpenedInputs = Vec<(u32, Arc<ExchangeInput>)>;
 
 /// Encodes the plan of a stage whose scans are numbered.
 pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, Failure> {
@@ -274,8 +277,8 @@ struct SplitScanMessage {
     #[prost(uint32, tag = "1")]
     scan: u32,
     /// DataFusion's node, without files.
-    #[prost(message, optional, tag = "2")]
-    node: Option<protobuf::PhysicalPlanNode>,
+    #[prost(message, optional, boxed, tag = "2")]
+    node: Option<Box<protobuf::PhysicalPlanNode>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -299,7 +302,7 @@ struct WorkTableMessage {
 #[derive(Default)]
 struct Codec {
     inputs: TaskInputs,
-    opened: Arc<Mutex<Vec<(u32, Arc<ExchangeInput>)>>>,
+    opened: Arc<Mutex<OpenedInputs>>,
 }
 
 impl fmt::Debug for Codec {
@@ -420,8 +423,7 @@ impl Codec {
             other => return Err(malformed(format!("exchange kind {other}"))),
         };
         let reservation = MemoryConsumer::new(format!("exchange {exchange}")).register(context.memory_pool());
-        let input =
-            ExchangeInput::new(schema.clone(), shape.partitions.clone(), shape.producers, Some(reservation));
+        let input = ExchangeInput::new(schema.clone(), shape.partitions.clone(), shape.producers, Some(reservation));
         self.opened.lock().push((exchange, input.clone()));
         Ok(Arc::new(ExchangeReadExec::new(exchange, kind, schema, partitioning, orderings).bind(input)))
     }
@@ -437,7 +439,7 @@ impl Codec {
         let empty = FileScanConfigBuilder::from(config.clone()).with_file_groups(vec![]).with_limit(limit).build();
         let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
         let node = converter.execution_plan_to_proto(&empty, self)?;
-        Ok(SplitScanMessage { scan: scan.scan, node: Some(node) })
+        Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)) })
     }
 
     fn decode_scan(

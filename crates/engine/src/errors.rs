@@ -89,15 +89,17 @@ fn plan_code(message: &str) -> ErrorCode {
         ErrorCode::DuplicateTable
     } else if lower.contains("function") && (lower.contains("invalid function") || lower.contains("not found")) {
         ErrorCode::UndefinedFunction
-    } else if (lower.contains("table") || lower.contains("schema") || lower.contains("catalog"))
-        && (lower.contains("not found") || lower.contains("doesn't exist") || lower.contains("does not exist"))
-    {
-        ErrorCode::UndefinedTable
-    } else if lower.contains("failed to resolve schema") || lower.contains("failed to resolve catalog") {
+    } else if is_about_a_missing_table(&lower) {
         ErrorCode::UndefinedTable
     } else {
         ErrorCode::InvalidStatement
     }
+}
+
+fn is_about_a_missing_table(message: &str) -> bool {
+    let place = ["table", "schema", "catalog"].iter().any(|place| message.contains(place));
+    let missing = ["not found", "doesn't exist", "does not exist", "failed to resolve"];
+    place && missing.iter().any(|missing| message.contains(missing))
 }
 
 fn arrow_code(error: &arrow::error::ArrowError) -> ErrorCode {

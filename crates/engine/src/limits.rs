@@ -37,7 +37,11 @@ impl Default for StatementLimits {
 pub fn check(sql: &str, limits: &StatementLimits) -> Result<(), Failure> {
     let complex = |what: String| Err(Failure::new(ErrorCode::TooComplex, what));
     if sql.len() > limits.statement_bytes_max {
-        return complex(format!("the statement has {} bytes, at most {} are taken", sql.len(), limits.statement_bytes_max));
+        return complex(format!(
+            "the statement has {} bytes, at most {} are taken",
+            sql.len(),
+            limits.statement_bytes_max
+        ));
     }
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
     let (mut terms, mut nesting, mut set_operations, mut elements) = (0usize, 0usize, 0usize, 0usize);
@@ -50,7 +54,9 @@ pub fn check(sql: &str, limits: &StatementLimits) -> Result<(), Failure> {
             Token::RParen | Token::RBracket | Token::RBrace => nesting = nesting.saturating_sub(1),
             Token::Comma => elements += 1,
             Token::Word(word) => match word.keyword {
-                Keyword::AND | Keyword::OR | Keyword::LIKE | Keyword::ILIKE | Keyword::IN | Keyword::BETWEEN => terms += 1,
+                Keyword::AND | Keyword::OR | Keyword::LIKE | Keyword::ILIKE | Keyword::IN | Keyword::BETWEEN => {
+                    terms += 1
+                }
                 Keyword::WHEN | Keyword::IS => terms += 1,
                 Keyword::NOT => prefixes += 1,
                 Keyword::CASE => nesting += 1,
@@ -62,7 +68,13 @@ pub fn check(sql: &str, limits: &StatementLimits) -> Result<(), Failure> {
                 terms += 1;
                 prefixes += 1;
             }
-            Token::Mul | Token::Div | Token::Mod | Token::StringConcat | Token::Eq | Token::Neq | Token::DoubleColon => {
+            Token::Mul
+            | Token::Div
+            | Token::Mod
+            | Token::StringConcat
+            | Token::Eq
+            | Token::Neq
+            | Token::DoubleColon => {
                 terms += 1;
             }
             Token::Lt | Token::Gt | Token::LtEq | Token::GtEq | Token::Ampersand | Token::Pipe | Token::Caret => {
@@ -75,14 +87,20 @@ pub fn check(sql: &str, limits: &StatementLimits) -> Result<(), Failure> {
         }
     }
     if terms > limits.expression_terms_max {
-        return complex(format!("the statement has {terms} operators, at most {} are taken", limits.expression_terms_max));
+        return complex(format!(
+            "the statement has {terms} operators, at most {} are taken",
+            limits.expression_terms_max
+        ));
     }
     if set_operations > limits.set_operations_max {
         let most = limits.set_operations_max;
         return complex(format!("the statement has {set_operations} set operations, at most {most} are taken"));
     }
     if elements > limits.elements_max {
-        return complex(format!("the statement has {elements} list elements, at most {} are taken", limits.elements_max));
+        return complex(format!(
+            "the statement has {elements} list elements, at most {} are taken",
+            limits.elements_max
+        ));
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::ListingTable;
-use datafusion::common::TableReference;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -59,7 +59,12 @@ pub struct PlanRequest {
 /// What is to be done for a statement.
 pub enum Planned {
     Query(PlannedQuery),
-    Explain { query: PlannedQuery, logical: String, analyze: bool, schema: SchemaRef },
+    Explain {
+        query: PlannedQuery,
+        logical: String,
+        analyze: bool,
+        schema: SchemaRef,
+    },
     /// Done while planning: declarations and settings. The text tells the user.
     Done(String),
 }
@@ -154,14 +159,12 @@ impl Planner {
             }
             LogicalPlan::Explain(explain) => {
                 let schema = explain.schema.inner().clone();
-                let (query, logical) =
-                    self.plan_query(&mut state, &explain.plan, forced, request.slots).await?;
+                let (query, logical) = self.plan_query(&mut state, &explain.plan, forced, request.slots).await?;
                 Ok(Planned::Explain { query, logical, analyze: false, schema })
             }
             LogicalPlan::Analyze(analyze) => {
                 let schema = analyze.schema.inner().clone();
-                let (query, logical) =
-                    self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
+                let (query, logical) = self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
                 Ok(Planned::Explain { query, logical, analyze: true, schema })
             }
             query => {
@@ -245,9 +248,16 @@ impl Planner {
             DdlStatement::CreateExternalTable(table) => (table.locations.join(", "), Some(table.name.clone())),
             _ => (String::new(), None),
         };
-        context.execute_logical_plan(LogicalPlan::Ddl(ddl)).await.map_err(|error| {
+        let declaring = AssertUnwindSafe(context.execute_logical_plan(LogicalPlan::Ddl(ddl))).catch_unwind();
+        let declared_or_not = declaring.await.unwrap_or_else(|panic| {
+            // Declaring reads footers, and readers panic over some malformed ones.
+            let message = format!("a file cannot be read: {}", panic_message(&*panic));
+            Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::FileCorrupt, message)))
+        });
+        declared_or_not.map_err(|error| {
             let mut failure = to_failure(&error);
-            if !location.is_empty() && failure.code != ErrorCode::DuplicateTable && !failure.message.contains(&location) {
+            if !location.is_empty() && failure.code != ErrorCode::DuplicateTable && !failure.message.contains(&location)
+            {
                 failure.message = format!("location {location:?}: {}", failure.message);
             }
             failure

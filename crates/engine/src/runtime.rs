@@ -7,6 +7,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// DataFusion's operators recurse over expressions; two megabytes are not enough for the deep ones.
 const STACK_BYTES: usize = 16 << 20;
 
+/// Tasks polled between two looks at the sockets. A poll takes up to a millisecond here, and tokio's default of 61 would
+/// let received rows wait for that long.
+const EVENT_INTERVAL: u32 = 5;
+
 /// A runtime of `slots` threads. Tasks spawned on it end when it is dropped.
 pub struct CpuRuntime {
     handle: Handle,
@@ -19,6 +23,7 @@ impl CpuRuntime {
             .worker_threads(slots.max(1))
             .thread_name(name)
             .thread_stack_size(STACK_BYTES)
+            .event_interval(EVENT_INTERVAL)
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })

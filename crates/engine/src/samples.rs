@@ -46,12 +46,14 @@ impl CatalogProvider for SampleDatabase {
     }
 }
 
+type ReadTable = (SystemTime, Arc<dyn TableProvider>);
+
 #[derive(Debug)]
 struct SampleSchema {
     directory: PathBuf,
     state: Box<SessionState>,
     /// By name, with the directory's time of change: a table that was generated anew is read anew.
-    tables: Mutex<HashMap<String, (SystemTime, Arc<dyn TableProvider>)>>,
+    tables: Mutex<HashMap<String, ReadTable>>,
 }
 
 #[async_trait]

@@ -58,9 +58,8 @@ impl StorageOptions {
         !location.contains("..")
             && self.allowed_roots.iter().any(|root| {
                 let root = root.trim_end_matches('/');
-                root.starts_with("s3://") && location.strip_prefix(root).is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with('/')
-                })
+                root.starts_with("s3://")
+                    && location.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
     }
 

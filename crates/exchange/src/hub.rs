@@ -56,8 +56,7 @@ struct QueryInputs {
 impl Hub {
     /// `address` is where others reach this hub. With `inproc://…` they do so without a socket.
     pub fn new(address: &str) -> Arc<Self> {
-        let hub =
-            Arc::new(Self { address: address.to_owned(), queries: Mutex::default(), changed: Notify::new() });
+        let hub = Arc::new(Self { address: address.to_owned(), queries: Mutex::default(), changed: Notify::new() });
         if address.starts_with("inproc://") {
             IN_PROCESS.lock().insert(address.to_owned(), Arc::downgrade(&hub));
         }

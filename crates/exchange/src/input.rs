@@ -23,9 +23,9 @@ use crate::server::CreditLedger;
 use crate::to_datafusion;
 
 /// Bytes of batches that wait in one partition's queue before its producers are held back.
-pub const WINDOW_BYTES: usize = 1 << 20;
+pub const WINDOW_BYTES: usize = 4 << 20;
 /// The same while a sibling starves.
-const WINDOW_BYTES_STARVING: usize = 16 * WINDOW_BYTES;
+const WINDOW_BYTES_STARVING: usize = 4 * WINDOW_BYTES;
 
 pub struct ExchangeInput {
     schema: SchemaRef,

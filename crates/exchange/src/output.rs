@@ -49,7 +49,7 @@ impl fmt::Display for ExchangeKind {
 
 enum Sink {
     Local(Arc<ExchangeInput>),
-    Remote(OutgoingLink),
+    Remote(Box<OutgoingLink>),
 }
 
 /// One task's connection to all consumers of its exchange.
@@ -172,9 +172,12 @@ impl ExchangeOutput {
         let mut wanted = vec![true; partitions];
         while let Some(batch) = stream.next().await {
             self.rows.fetch_add(batch.as_ref().map_or(0, |batch| batch.num_rows() as u64), Ordering::Relaxed);
-            partitioner.partition(batch?, |partition, rows| {
-                if wanted[partition] { coalescers[partition].push(rows) } else { Ok(()) }
-            })?;
+            partitioner.partition(
+                batch?,
+                |partition, rows| {
+                    if wanted[partition] { coalescers[partition].push(rows) } else { Ok(()) }
+                },
+            )?;
             for partition in 0..partitions {
                 self.send_ready(partition, &mut coalescers[partition], &mut wanted[partition]).await?;
             }
@@ -235,14 +238,17 @@ async fn connect_sink(target: &OutputTarget<'_>, address: &str, hub: &Arc<Hub>, 
     let OutputTarget { query, token, exchange, .. } = *target;
     match same_process {
         Some(hub) => hub.find(query, token, exchange).await.map(Sink::Local),
-        None => OutgoingLink::connect(address, query, token, exchange, &target.schema, io).await.map(Sink::Remote),
+        None => OutgoingLink::connect(address, query, token, exchange, &target.schema, io)
+            .await
+            .map(|link| Sink::Remote(Box::new(link))),
     }
 }
 
 async fn send(sink: &Sink, partition: u32, batch: RecordBatch) -> Result<bool> {
     match sink {
         Sink::Local(input) => {
-            let index = input.index_of(partition).ok_or_else(|| internal("a partition that its owner does not read"))?;
+            let index =
+                input.index_of(partition).ok_or_else(|| internal("a partition that its owner does not read"))?;
             Ok(input.push(index, batch).await)
         }
         Sink::Remote(link) => link.send(partition, batch).await.map_err(to_datafusion),

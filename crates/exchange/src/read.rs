@@ -48,12 +48,8 @@ impl ExchangeReadExec {
         orderings: Vec<LexOrdering>,
     ) -> Self {
         let equivalence = EquivalenceProperties::new_with_orderings(schema, orderings);
-        let properties = Arc::new(PlanProperties::new(
-            equivalence,
-            partitioning,
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
+        let properties =
+            Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded));
         Self { exchange, kind, properties, input: None }
     }
 

@@ -18,9 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::frame::{
-    self, ALL, FrameHeader, FrameKind, HANDSHAKE_BYTES, HEADER_BYTES, Handshake, Note, NoteKind,
-};
+use crate::frame::{self, ALL, FrameHeader, FrameKind, HANDSHAKE_BYTES, HEADER_BYTES, Handshake, Note, NoteKind};
 use crate::hub::Hub;
 use crate::input::{ExchangeInput, WINDOW_BYTES};
 

@@ -107,12 +107,13 @@ impl Executor {
         let spill = process_directory(&data_directory, "spill", &id.0).map_err(io_failure)?;
         let env = runtime_env(memory, options.spill, &spill, &storage).map_err(|error| to_failure(&error))?;
         let hub = Hub::new(&data_address);
+        let cpu = CpuRuntime::new("slot", slots).map_err(io_failure)?;
         let node = Arc::new(Node {
             base: session::base_state(env, None).map_err(|error| to_failure(&error))?,
             id: id.clone(),
             boot: BootId::mint(),
-            cpu: CpuRuntime::new("slot", slots).map_err(io_failure)?,
             io: Handle::current(),
+            cpu,
             hub: hub.clone(),
             queries: Mutex::default(),
             spill_directory: spill,
@@ -123,8 +124,7 @@ impl Executor {
         let data = listener.map(|listener| DataServer::serve(listener, hub)).transpose().map_err(io_failure)?;
         let rpc = tokio::spawn(rpc_listener.serve(node.clone(), secret.clone()));
 
-        let announcement =
-            Announcement { slots: slots as u32, rpc_address, data_address, memory_bytes: memory.0 };
+        let announcement = Announcement { slots: slots as u32, rpc_address, data_address, memory_bytes: memory.0 };
         let channel = transport::channel(&options.coordinator)
             .map_err(|message| Failure::new(ErrorCode::InvalidArgument, message))?;
         let mut client = membership::client(channel, ShowSecret::new(&secret));
@@ -260,7 +260,9 @@ impl RpcListener {
         let service = tonic::service::interceptor::InterceptedService::new(service, DemandSecret(secret));
         let server = Server::builder().add_service(service);
         let served = match self {
-            Self::Tcp(listener, _) => server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await,
+            Self::Tcp(listener, _) => {
+                server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await
+            }
             Self::InProcess(mut listener) => {
                 let incoming = listener.incoming();
                 server.serve_with_incoming(incoming).await

@@ -6,8 +6,7 @@ use std::time::Duration;
 use frazil_common::{ErrorCode, Failure, QueryId};
 use frazil_engine::memory::count_spill_files;
 use frazil_proto::convert::{
-    boot_id_from_bytes, boot_id_to_bytes, failure_to_message, failure_to_status, query_id_from_bytes,
-    query_id_to_bytes,
+    boot_id_from_bytes, boot_id_to_bytes, failure_to_message, failure_to_status, query_id_from_bytes, query_id_to_bytes,
 };
 use frazil_proto::v1;
 use frazil_proto::v1::tasks_server::Tasks;
@@ -41,7 +40,8 @@ impl Tasks for TaskService {
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
-        let query = query_id_from_bytes(&request.into_inner().query_id).map_err(|failure| failure_to_status(&failure))?;
+        let query =
+            query_id_from_bytes(&request.into_inner().query_id).map_err(|failure| failure_to_status(&failure))?;
         let stop = self.node.queries.lock().get(&query).cloned();
         if let Some(stop) = &stop {
             stop.cancel();

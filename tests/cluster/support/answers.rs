@@ -31,8 +31,8 @@ pub fn compare(expected: &Answer, actual: &Answer, order: Order) -> Result<(), S
     compare_schemas(expected, actual)?;
     let (mut left, mut right) = (rows(expected)?, rows(actual)?);
     if order == Order::Any {
-        left.sort_by(|a, b| compare_rows(a, b));
-        right.sort_by(|a, b| compare_rows(a, b));
+        left.sort_by(compare_rows);
+        right.sort_by(compare_rows);
     }
     let differing: Vec<usize> = (0..left.len().max(right.len()))
         .filter(|&i| !matches!((left.get(i), right.get(i)), (Some(a), Some(b)) if same_row(a, b)))
