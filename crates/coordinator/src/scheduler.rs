@@ -260,7 +260,8 @@ mod tests {
                             assert!(!gone[*executor], "round {round}: a lost executor is not cancelled");
                             assert_ne!(finished[*executor], (1 << stages) - 1, "round {round}: it had finished");
                         }
-                        Action::WakeAt(at) => assert!(*at > now || *at + SETTLING >= now),
+                        // It may be over already when an echo comes late: then the tick follows at once.
+                        Action::WakeAt(at) => assert!(*at <= now + SETTLING, "round {round}: it settles too long"),
                     }
                 }
                 if let Some(Ok(())) = &ended {
