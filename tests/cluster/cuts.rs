@@ -1,6 +1,6 @@
 //! Where state that DataFusion shares inside a process makes a naive cut wrong: one test for each kind, on three executors.
 //!
-//! Each was seen to fail with its handling taken out; `docs/contributing.md` says how to do that again.
+//! `docs/contributing.md` says where the handling of each is; taking it out must make its test fail (not yet recorded for all).
 
 use crate::queries::{Query, check};
 use crate::support::answers::{Order, compare};
