@@ -23,6 +23,10 @@ const EVENTS_MAX: usize = 256;
 /// For an executor to accept its tasks.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+/// For the last reports of a query whose rows are all there, when they are what the client asked for.
+const REPORTS_LIMIT: Duration = Duration::from_secs(2);
+/// The same when only the statement's figures depend on them. The client does not wait for it.
+const REPORTS_GRACE: Duration = Duration::from_millis(50);
 
 /// A query whose tasks are to be run.
 pub struct Dispatched {
@@ -75,10 +79,21 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
             }
         };
         let event = tokio::select! {
+            // The root's end before the stop that follows it at once: a query that has ended was not stopped.
+            biased;
+            ended = root => {
+                root_end = None;
+                let failure = ended.unwrap_or_else(|_| Some(Failure::internal("the root was dropped")));
+                if failure.is_none() {
+                    let limit = if wait_for_reports { REPORTS_LIMIT } else { REPORTS_GRACE };
+                    await_reports(limit, &mut run, &mut events, &report, &*observer).await;
+                }
+                Event::RootEnded { failure }
+            }
             event = events.recv() => match event {
                 Some(Heard::Event(event)) => event,
                 Some(Heard::Finished { executor, finished }) => {
-                    observer.task_finished();
+                    observer.task_finished(&finished);
                     let stage = finished.stage;
                     report.lock().add(finished);
                     Event::Finished { executor, stage }
@@ -86,14 +101,6 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                 // `sender` lives here.
                 None => continue,
             },
-            ended = root => {
-                root_end = None;
-                let failure = ended.unwrap_or_else(|_| Some(Failure::internal("the root was dropped")));
-                if failure.is_none() && wait_for_reports {
-                    await_reports(&mut run, &mut events, &report, &*observer).await;
-                }
-                Event::RootEnded { failure }
-            }
             change = changes.recv() => match lost_participant(&registry, &participants, change) {
                 Some((executor, failure)) => Event::Lost { executor, failure },
                 None => continue,
@@ -124,18 +131,19 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
     hub.remove(query);
 }
 
-/// The rows are there; the tasks' figures follow at once.
+/// The rows are there; the tasks' figures follow at once, except of tasks that a limit has left without a reader.
 async fn await_reports(
+    limit: Duration,
     run: &mut QueryRun,
     events: &mut mpsc::Receiver<Heard>,
     report: &Mutex<RunReport>,
     observer: &dyn Observer,
 ) {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + limit;
     while run.tasks_open() > 0 {
         match tokio::time::timeout_at(deadline, events.recv()).await {
             Ok(Some(Heard::Finished { executor, finished })) => {
-                observer.task_finished();
+                observer.task_finished(&finished);
                 let stage = finished.stage;
                 report.lock().add(finished);
                 run.on(Event::Finished { executor, stage }, Duration::ZERO);

@@ -1,17 +1,18 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_proto::v1;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::query::Observer;
-use crate::statement::{Delivery, Phase, Progress, ResultInfo, ResultStream, StatementRequest, StatementStatus};
+use crate::statement::{Delivery, Phase, Progress, ResultInfo, ResultStream, StatementRequest, StatementStatus, Stats};
 
 /// Whether a statement may go from one phase to another.
 fn may_follow(from: Phase, to: Phase) -> bool {
@@ -53,6 +54,8 @@ struct ProgressCounts {
     tasks: AtomicU32,
     tasks_finished: AtomicU32,
     retries: AtomicU32,
+    scanned_bytes: AtomicU64,
+    exchanged_bytes: AtomicU64,
 }
 
 impl Statement {
@@ -170,6 +173,10 @@ impl Statement {
                 tasks_finished: read(&self.progress.tasks_finished),
                 retries: read(&self.progress.retries),
             },
+            stats: Stats {
+                bytes_scanned: self.progress.scanned_bytes.load(Ordering::Relaxed),
+                bytes_exchanged: self.progress.exchanged_bytes.load(Ordering::Relaxed),
+            },
         }
     }
 }
@@ -180,8 +187,10 @@ impl Observer for Statement {
         self.progress.tasks.fetch_add(tasks, Ordering::Relaxed);
     }
 
-    fn task_finished(&self) {
+    fn task_finished(&self, report: &v1::TaskFinished) {
         self.progress.tasks_finished.fetch_add(1, Ordering::Relaxed);
+        self.progress.scanned_bytes.fetch_add(report.scanned_bytes, Ordering::Relaxed);
+        self.progress.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
     }
 
     fn retried(&self) {

@@ -61,7 +61,7 @@ pub struct RunOptions {
 /// Hears how a query gets on.
 pub trait Observer: Send + Sync {
     fn started(&self, _stages: u32, _tasks: u32) {}
-    fn task_finished(&self) {}
+    fn task_finished(&self, _report: &v1::TaskFinished) {}
     fn retried(&self) {}
 }
 

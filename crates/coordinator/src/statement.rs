@@ -113,6 +113,16 @@ pub struct Progress {
     pub retries: u32,
 }
 
+/// What a statement's tasks have moved, all attempts together; complete soon after its last row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// From files, compressed.
+    pub bytes_scanned: u64,
+    /// Between processes.
+    pub bytes_exchanged: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct StatementStatus {
     pub id: StatementId,
@@ -126,6 +136,7 @@ pub struct StatementStatus {
     pub failure: Option<Failure>,
     pub result: Option<ResultInfo>,
     pub progress: Progress,
+    pub stats: Stats,
 }
 
 /// One registered executor, for `GET /api/v2/cluster`.

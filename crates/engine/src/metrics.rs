@@ -34,6 +34,13 @@ fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
     }
 }
 
+/// Bytes that the plan's scans have read from files.
+pub fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
+    let own = own.map_or(0, |value| value.as_usize() as u64);
+    own + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
+}
+
 /// Adds one task's metrics to the stage's.
 pub fn merge(stage: &mut Vec<NodeMetrics>, node: usize, metrics: impl IntoIterator<Item = (String, u64)>) {
     if stage.len() <= node {

@@ -25,8 +25,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::errors::{panic_message, to_failure};
 use crate::limits::{self, StatementLimits};
-use crate::session;
 use crate::storage::StorageOptions;
+use crate::{session, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -183,22 +183,40 @@ impl Planner {
     ) -> Result<(PlannedQuery, String), Failure> {
         refuse_unsupported(plan)?;
         let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
-        let scan_bytes = scanned_bytes(&optimized, state).await?;
+        let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots)).catch_unwind();
+        let planned = planning.await.unwrap_or_else(|panic| {
+            // Statistics come from footers, and readers panic over some malformed ones.
+            Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
+        });
+        let query = match planned {
+            Ok(query) => query,
+            Err(failure) => return Err(suspects::name_file(failure, &suspects::of_plan(&optimized), state).await),
+        };
+        Ok((query, optimized.display_indent().to_string()))
+    }
+
+    async fn plan_physical(
+        &self,
+        state: &mut SessionState,
+        optimized: &LogicalPlan,
+        forced: Option<usize>,
+        slots: usize,
+    ) -> Result<PlannedQuery, Failure> {
+        let scan_bytes = scanned_bytes(optimized, state).await?;
         let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = partitions;
         options.optimizer.repartition_file_scans = partitions > 1;
-        let physical = state.query_planner().create_physical_plan(&optimized, state).await;
+        let physical = state.query_planner().create_physical_plan(optimized, state).await;
         let physical = physical.map_err(|error| to_failure(&error))?;
-        let query = PlannedQuery {
+        Ok(PlannedQuery {
             schema: physical.schema(),
             plan: physical,
             context: state.task_ctx(),
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes,
-        };
-        Ok((query, optimized.display_indent().to_string()))
+        })
     }
 
     fn choose_partitions(&self, scan_bytes: u64, slots: usize) -> usize {
@@ -244,9 +262,12 @@ impl Planner {
         };
         // Catalogs are shared by all statements, so what this session declares stays.
         let context = SessionContext::new_with_state(state);
-        let (location, declared) = match &ddl {
-            DdlStatement::CreateExternalTable(table) => (table.locations.join(", "), Some(table.name.clone())),
-            _ => (String::new(), None),
+        let (location, declared, suspects) = match &ddl {
+            DdlStatement::CreateExternalTable(table) => {
+                let suspects = suspects::of_declaration(table, &context.state());
+                (table.locations.join(", "), Some(table.name.clone()), suspects)
+            }
+            _ => (String::new(), None, vec![]),
         };
         let declaring = AssertUnwindSafe(context.execute_logical_plan(LogicalPlan::Ddl(ddl))).catch_unwind();
         let declared_or_not = declaring.await.unwrap_or_else(|panic| {
@@ -254,14 +275,14 @@ impl Planner {
             let message = format!("a file cannot be read: {}", panic_message(&*panic));
             Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::FileCorrupt, message)))
         });
-        declared_or_not.map_err(|error| {
-            let mut failure = to_failure(&error);
+        if let Err(error) = declared_or_not {
+            let mut failure = suspects::name_file(to_failure(&error), &suspects, &context.state()).await;
             if !location.is_empty() && failure.code != ErrorCode::DuplicateTable && !failure.message.contains(&location)
             {
                 failure.message = format!("location {location:?}: {}", failure.message);
             }
-            failure
-        })?;
+            return Err(failure);
+        }
         if let Some(name) = declared {
             self.refuse_empty_table(&context, name, &location).await?;
         }

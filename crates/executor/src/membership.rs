@@ -13,7 +13,7 @@ use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::node::Node;
+use crate::executor::Shared;
 
 type Client = MembershipClient<InterceptedService<Channel, ShowSecret>>;
 
@@ -37,12 +37,12 @@ pub fn client(channel: Channel, secret: ShowSecret) -> Client {
 }
 
 /// Registers; gives up when the coordinator refuses for good or is not there in time. Returns the heartbeat interval.
-pub async fn register(client: &mut Client, node: &Node, announcement: &Announcement) -> Result<Duration, Failure> {
+pub async fn register(client: &mut Client, shared: &Shared, announcement: &Announcement) -> Result<Duration, Failure> {
     let deadline = Instant::now() + REGISTER_LIMIT;
     loop {
         let request = v1::RegisterRequest {
-            executor_id: node.id.0.clone(),
-            boot_id: boot_id_to_bytes(node.boot),
+            executor_id: shared.id.0.clone(),
+            boot_id: boot_id_to_bytes(shared.boot),
             version: frazil_proto::VERSION.to_owned(),
             slots: announcement.slots,
             rpc_address: announcement.rpc_address.clone(),
@@ -63,7 +63,7 @@ pub async fn register(client: &mut Client, node: &Node, announcement: &Announcem
         );
         if final_refusal || Instant::now() >= deadline {
             let cause = failure_from_status(&status);
-            let message = format!("executor {} is not registered: {}", node.id, cause.message);
+            let message = format!("executor {} is not registered: {}", shared.id, cause.message);
             let code = if final_refusal { ErrorCode::AccessDenied } else { cause.code };
             return Err(Failure::new(code, message));
         }
@@ -74,39 +74,39 @@ pub async fn register(client: &mut Client, node: &Node, announcement: &Announcem
 /// Sends heartbeats until the coordinator refuses this executor for good, and says why.
 pub async fn keep_alive(
     mut client: Client,
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     announcement: Announcement,
     mut interval: Duration,
 ) -> Failure {
     loop {
         tokio::time::sleep(interval).await;
         let request = v1::HeartbeatRequest {
-            executor_id: node.id.0.clone(),
-            boot_id: boot_id_to_bytes(node.boot),
-            draining: node.is_draining(),
-            running_tasks: node.running_tasks(),
-            memory_used_bytes: node.memory_used() as u64,
+            executor_id: shared.id.0.clone(),
+            boot_id: boot_id_to_bytes(shared.boot),
+            draining: shared.is_draining(),
+            running_tasks: shared.running_tasks(),
+            memory_used_bytes: shared.memory_used() as u64,
         };
         let known = match tokio::time::timeout(CALL_LIMIT, client.heartbeat(request)).await {
             Ok(Ok(response)) => response.into_inner().known,
             Ok(Err(status)) => {
-                tracing::warn!(executor = %node.id, %status, "heartbeat failed");
+                tracing::warn!(executor = %shared.id, %status, "heartbeat failed");
                 continue;
             }
             Err(_) => {
-                tracing::warn!(executor = %node.id, "heartbeat was not answered");
+                tracing::warn!(executor = %shared.id, "heartbeat was not answered");
                 continue;
             }
         };
-        if known || node.is_draining() {
+        if known || shared.is_draining() {
             continue;
         }
-        tracing::info!(executor = %node.id, "the coordinator does not know this executor, registering again");
-        match register(&mut client, &node, &announcement).await {
+        tracing::info!(executor = %shared.id, "the coordinator does not know this executor, registering again");
+        match register(&mut client, &shared, &announcement).await {
             Ok(renewed) => interval = renewed,
             // Not there: heartbeats go on and find it when it is back.
             Err(failure) if failure.code != ErrorCode::AccessDenied => {
-                tracing::warn!(executor = %node.id, %failure, "cannot register again yet");
+                tracing::warn!(executor = %shared.id, %failure, "cannot register again yet");
             }
             Err(failure) => return failure,
         }

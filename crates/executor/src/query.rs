@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tonic::Status;
 
-use crate::node::Node;
+use crate::executor::Shared;
 
 /// A stage's plan with this task's splits and exchanges in it.
 struct Task {
@@ -44,7 +44,7 @@ impl Reporter {
 
 /// Runs all tasks of a request. Dropping the future aborts them. The first failure ends it.
 pub async fn run(
-    node: &Arc<Node>,
+    shared: &Arc<Shared>,
     request: v1::RunRequest,
     query: QueryId,
     reporter: &Reporter,
@@ -52,20 +52,20 @@ pub async fn run(
     let token = <[u8; 16]>::try_from(request.token.as_ref());
     let token = Token::from_bytes(token.map_err(|_| (0, Failure::internal("a query token has 16 bytes")))?);
     let request = Arc::new(request);
-    let context = session::task_context(&node.base, &query.to_string(), request.options.clone());
+    let context = session::task_context(&shared.base, &query.to_string(), request.options.clone());
     let context = context.map_err(|failure| (0, failure))?;
 
-    let tasks = decode_all(node, &request, &context).await?;
-    let _registered = Registered { node: node.clone(), query };
+    let tasks = decode_all(shared, &request, &context).await?;
+    let _registered = Registered { shared: shared.clone(), query };
     let inputs = tasks.iter().flat_map(|task| task.inputs.iter().cloned());
-    node.hub.register(query, token, inputs);
+    shared.hub.register(query, token, inputs);
     reporter.send(v1::task_event::Event::Started(true)).await;
 
     let mut running = JoinSet::new();
     for task in tasks {
-        let run = TaskRun { node: node.clone(), request: request.clone(), query, token, context: context.clone() };
+        let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };
         let stage = task.stage;
-        running.spawn_on(async move { (stage, run.run(task).await) }, node.cpu.handle());
+        running.spawn_on(async move { (stage, run.run(task).await) }, shared.cpu.handle());
     }
     while let Some(joined) = running.join_next().await {
         match joined {
@@ -79,19 +79,19 @@ pub async fn run(
 
 /// Takes the query's inputs out of the hub again, however it ends.
 struct Registered {
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     query: QueryId,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.node.hub.remove(self.query);
+        self.shared.hub.remove(self.query);
     }
 }
 
 /// Decodes on the CPU runtime: plans are deep, and its threads have the stacks for them.
 async fn decode_all(
-    node: &Arc<Node>,
+    shared: &Arc<Shared>,
     request: &Arc<v1::RunRequest>,
     context: &Arc<TaskContext>,
 ) -> Result<Vec<Task>, (u32, Failure)> {
@@ -101,7 +101,7 @@ async fn decode_all(
         let decoded = request.tasks.iter().map(|task| decode(task, &context).map_err(|failure| (task.stage, failure)));
         decoded.collect::<Result<Vec<_>, _>>()
     };
-    decoding.spawn_on(decode, node.cpu.handle());
+    decoding.spawn_on(decode, shared.cpu.handle());
     match decoding.join_next().await {
         Some(Ok(decoded)) => decoded,
         Some(Err(error)) => Err((0, join_failure(error))),
@@ -138,7 +138,7 @@ fn decode(task: &v1::Task, context: &TaskContext) -> Result<Task, Failure> {
 }
 
 struct TaskRun {
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     request: Arc<v1::RunRequest>,
     query: QueryId,
     token: Token,
@@ -147,7 +147,7 @@ struct TaskRun {
 
 impl TaskRun {
     async fn run(self, task: Task) -> Result<v1::TaskFinished, Failure> {
-        let _counted = self.node.count_task();
+        let _counted = self.shared.count_task();
         let start = Instant::now();
         let output = Arc::new(self.connect(&task).await?);
         let written = self.write_partitions(&task, &output).await;
@@ -168,6 +168,7 @@ impl TaskRun {
             rows_out: output.rows(),
             exchanged_bytes: output.remote_bytes(),
             elapsed_ns: start.elapsed().as_nanos() as u64,
+            scanned_bytes: metrics::scanned_bytes(&task.plan),
         })
     }
 
@@ -185,7 +186,7 @@ impl TaskRun {
             schema: task.plan.schema(),
             batch_rows: self.context.session_config().batch_size(),
         };
-        ExchangeOutput::connect(target, &self.node.hub, &self.node.io).await
+        ExchangeOutput::connect(target, &self.shared.hub, &self.shared.io).await
     }
 
     async fn write_partitions(&self, task: &Task, output: &Arc<ExchangeOutput>) -> Result<(), Failure> {

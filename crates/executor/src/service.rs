@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::node::Node;
+use crate::executor::Shared;
 use crate::query::{self, Reporter};
 
 /// Events that wait for the coordinator to take them: some for each task, and tasks of one query are some dozens.
@@ -24,7 +24,7 @@ const EVENTS_MAX: usize = 256;
 const QUERIES_MAX: usize = 1024;
 
 pub struct TaskService {
-    pub node: Arc<Node>,
+    pub shared: Arc<Shared>,
 }
 
 #[tonic::async_trait]
@@ -35,14 +35,14 @@ impl Tasks for TaskService {
         let request = request.into_inner();
         let (query, stop) = self.accept(&request).map_err(|failure| failure_to_status(&failure))?;
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(drive(self.node.clone(), request, query, stop, sender));
+        tokio::spawn(drive(self.shared.clone(), request, query, stop, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
         let query =
             query_id_from_bytes(&request.into_inner().query_id).map_err(|failure| failure_to_status(&failure))?;
-        let stop = self.node.queries.lock().get(&query).cloned();
+        let stop = self.shared.queries.lock().get(&query).cloned();
         if let Some(stop) = &stop {
             stop.cancel();
         }
@@ -50,15 +50,15 @@ impl Tasks for TaskService {
     }
 
     async fn inspect(&self, _: Request<v1::InspectRequest>) -> Result<Response<v1::InspectResponse>, Status> {
-        let node = &self.node;
-        let running_queries = node.queries.lock().keys().map(|query| query_id_to_bytes(*query)).collect();
+        let shared = &self.shared;
+        let running_queries = shared.queries.lock().keys().map(|query| query_id_to_bytes(*query)).collect();
         Ok(Response::new(v1::InspectResponse {
-            boot_id: boot_id_to_bytes(node.boot),
-            running_tasks: node.running_tasks(),
-            open_exchanges: node.hub.open_exchanges() as u32,
-            memory_used_bytes: node.memory_used() as u64,
-            spill_files: count_spill_files(&node.spill_directory),
-            draining: node.is_draining(),
+            boot_id: boot_id_to_bytes(shared.boot),
+            running_tasks: shared.running_tasks(),
+            open_exchanges: shared.hub.open_exchanges() as u32,
+            memory_used_bytes: shared.memory_used() as u64,
+            spill_files: count_spill_files(&shared.spill_directory),
+            draining: shared.is_draining(),
             running_queries,
         }))
     }
@@ -66,14 +66,14 @@ impl Tasks for TaskService {
 
 impl TaskService {
     fn accept(&self, request: &v1::RunRequest) -> Result<(QueryId, CancellationToken), Failure> {
-        let refuse = |why: &str| Failure::new(ErrorCode::ExecutorLost, format!("executor {} {why}", self.node.id));
-        if boot_id_from_bytes(&request.boot_id)? != self.node.boot {
+        let refuse = |why: &str| Failure::new(ErrorCode::ExecutorLost, format!("executor {} {why}", self.shared.id));
+        if boot_id_from_bytes(&request.boot_id)? != self.shared.boot {
             return Err(refuse("was restarted"));
         }
         let query = query_id_from_bytes(&request.query_id)?;
         // One lock for checks and entry: a drain that begins in between waits for this query.
-        let mut queries = self.node.queries.lock();
-        if self.node.is_draining() {
+        let mut queries = self.shared.queries.lock();
+        if self.shared.is_draining() {
             return Err(refuse("is draining"));
         }
         if queries.contains_key(&query) {
@@ -90,7 +90,7 @@ impl TaskService {
 
 /// Owns a query's tasks until they end, the coordinator goes away or asks to stop, or the query's time is up.
 async fn drive(
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     request: v1::RunRequest,
     query: QueryId,
     stop: CancellationToken,
@@ -99,16 +99,16 @@ async fn drive(
     let limit = Duration::from_millis(request.time_limit_ms.max(1));
     let reporter = Reporter(sender);
     let outcome = tokio::select! {
-        outcome = query::run(&node, request, query, &reporter) => outcome,
+        outcome = query::run(&shared, request, query, &reporter) => outcome,
         () = stop.cancelled() => Err((0, Failure::new(ErrorCode::Cancelled, "the query was cancelled"))),
         () = reporter.0.closed() => Err((0, Failure::new(ErrorCode::Cancelled, "the coordinator is gone"))),
         () = tokio::time::sleep(limit) => Err((0, Failure::new(ErrorCode::Timeout, "the query's time is up"))),
     };
-    node.queries.lock().remove(&query);
-    node.idle.notify_waiters();
+    shared.queries.lock().remove(&query);
+    shared.idle.notify_waiters();
     if let Err((stage, failure)) = outcome {
         tracing::debug!(%query, stage, %failure, "query ended early");
-        let failure = failure.at_stage(stage, &node.id.0);
+        let failure = failure.at_stage(stage, &shared.id.0);
         let failed = v1::TaskFailed { stage, failure: Some(failure_to_message(&failure)) };
         reporter.send(v1::task_event::Event::Failed(failed)).await;
     }

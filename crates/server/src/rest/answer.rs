@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use frazil_common::{ErrorCode, Failure, StatementId};
-use frazil_coordinator::statement::{Phase, Progress, ResultInfo, StatementStatus};
+use frazil_coordinator::statement::{Phase, Progress, ResultInfo, StatementStatus, Stats};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use uuid::Uuid;
@@ -137,6 +137,7 @@ struct ProgressBody {
     /// Our additions.
     phase: Phase,
     progress: Progress,
+    stats: Stats,
 }
 
 /// A statement that has not ended.
@@ -148,6 +149,7 @@ pub fn in_progress(statement: &StatementStatus) -> Response {
         statement: StatementRef::of(statement),
         phase: statement.phase,
         progress: statement.progress,
+        stats: statement.stats,
     };
     json(StatusCode::ACCEPTED, &body)
 }
@@ -184,6 +186,8 @@ struct ResultSetBody {
     #[serde(flatten)]
     statement: StatementRef,
     result_set_meta_data: ResultSetMetaData,
+    /// Our addition.
+    stats: Stats,
 }
 
 #[derive(Serialize)]
@@ -224,6 +228,7 @@ pub fn result_set_head(statement: &StatementStatus, result: &ResultInfo) -> Vec<
             row_type: row_type(&result.schema),
             partition_info,
         },
+        stats: statement.stats,
     };
     let mut head = to_json(&body);
     head.pop();
@@ -248,6 +253,7 @@ struct ListedStatement<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     num_rows: Option<u64>,
     progress: Progress,
+    stats: Stats,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<ListedFailure<'a>>,
 }
@@ -269,6 +275,7 @@ impl<'a> ListedStatement<'a> {
             ended_on: status.ended_ms,
             num_rows: status.result.as_ref().map(|result| result.rows),
             progress: status.progress,
+            stats: status.stats,
             failure: status.failure.as_ref().map(|failure| ListedFailure {
                 code: failure.code.number(),
                 sql_state: failure.code.sql_state(),

@@ -17,6 +17,7 @@ fn statement(phase: Phase) -> StatementStatus {
         failure: None,
         result: None,
         progress: Progress::default(),
+        stats: Default::default(),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::query::RunningQueries;
 use crate::service::TaskService;
 
 /// What an executor's tasks share.
-pub struct Node {
+pub struct Shared {
     pub id: ExecutorId,
     pub boot: BootId,
     /// The session that task contexts are made from.
@@ -49,7 +49,7 @@ pub struct Node {
 }
 
 /// Counts a task while it runs.
-pub struct CountedTask(Arc<Node>);
+pub struct CountedTask(Arc<Shared>);
 
 impl Drop for CountedTask {
     fn drop(&mut self) {
@@ -57,7 +57,7 @@ impl Drop for CountedTask {
     }
 }
 
-impl Node {
+impl Shared {
     pub fn count_task(self: &Arc<Self>) -> CountedTask {
         self.tasks.fetch_add(1, Ordering::Relaxed);
         CountedTask(self.clone())
@@ -79,7 +79,7 @@ impl Node {
 
 /// A running executor. Dropping it aborts its tasks.
 pub struct Executor {
-    node: Arc<Node>,
+    shared: Arc<Shared>,
     announcement: Announcement,
     rpc: JoinHandle<()>,
     heartbeats: Mutex<Option<JoinHandle<Failure>>>,
@@ -108,7 +108,7 @@ impl Executor {
         let env = runtime_env(memory, options.spill, &spill, &storage).map_err(|error| to_failure(&error))?;
         let hub = Hub::new(&data_address);
         let cpu = CpuRuntime::new("slot", slots).map_err(io_failure)?;
-        let node = Arc::new(Node {
+        let shared = Arc::new(Shared {
             base: session::base_state(env, None).map_err(|error| to_failure(&error))?,
             id: id.clone(),
             boot: BootId::mint(),
@@ -122,21 +122,21 @@ impl Executor {
             draining: AtomicBool::new(false),
         });
         let data = listener.map(|listener| DataServer::serve(listener, hub)).transpose().map_err(io_failure)?;
-        let rpc = tokio::spawn(rpc_listener.serve(node.clone(), secret.clone()));
+        let rpc = tokio::spawn(rpc_listener.serve(shared.clone(), secret.clone()));
 
         let announcement = Announcement { slots: slots as u32, rpc_address, data_address, memory_bytes: memory.0 };
         let channel = transport::channel(&options.coordinator)
             .map_err(|message| Failure::new(ErrorCode::InvalidArgument, message))?;
         let mut client = membership::client(channel, ShowSecret::new(&secret));
-        let executor = Self { node, announcement, rpc, heartbeats: Mutex::new(None), _data: data };
-        let interval = membership::register(&mut client, &executor.node, &executor.announcement).await?;
-        let beats = membership::keep_alive(client, executor.node.clone(), executor.announcement.clone(), interval);
+        let executor = Self { shared, announcement, rpc, heartbeats: Mutex::new(None), _data: data };
+        let interval = membership::register(&mut client, &executor.shared, &executor.announcement).await?;
+        let beats = membership::keep_alive(client, executor.shared.clone(), executor.announcement.clone(), interval);
         *executor.heartbeats.lock() = Some(tokio::spawn(beats));
         Ok(executor)
     }
 
     pub fn id(&self) -> &str {
-        &self.node.id.0
+        &self.shared.id.0
     }
 
     pub fn rpc_address(&self) -> &str {
@@ -161,26 +161,26 @@ impl Executor {
 
     /// Takes no new tasks, and returns when the running ones have ended or `limit` has passed.
     pub async fn drain(&self, limit: Duration) {
-        self.node.draining.store(true, Ordering::Relaxed);
+        self.shared.draining.store(true, Ordering::Relaxed);
         let ended = async {
             loop {
-                let idle = self.node.idle.notified();
+                let idle = self.shared.idle.notified();
                 tokio::pin!(idle);
                 idle.as_mut().enable();
-                if self.node.queries.lock().is_empty() {
+                if self.shared.queries.lock().is_empty() {
                     return;
                 }
                 idle.await;
             }
         };
         if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::warn!(executor = %self.node.id, "queries still ran when the drain limit was reached");
+            tracing::warn!(executor = %self.shared.id, "queries still ran when the drain limit was reached");
         }
     }
 
     /// Ends at once; what still runs is aborted.
     pub async fn shutdown(self) {
-        for (_, stop) in self.node.queries.lock().drain() {
+        for (_, stop) in self.shared.queries.lock().drain() {
             stop.cancel();
         }
     }
@@ -192,10 +192,10 @@ impl Drop for Executor {
         if let Some(beats) = self.heartbeats.lock().take() {
             beats.abort();
         }
-        for (_, stop) in self.node.queries.lock().drain() {
+        for (_, stop) in self.shared.queries.lock().drain() {
             stop.cancel();
         }
-        let _ = std::fs::remove_dir_all(&self.node.spill_directory);
+        let _ = std::fs::remove_dir_all(&self.shared.spill_directory);
     }
 }
 
@@ -255,8 +255,8 @@ impl RpcListener {
         }
     }
 
-    async fn serve(self, node: Arc<Node>, secret: ClusterSecret) {
-        let service = TasksServer::new(TaskService { node }).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    async fn serve(self, shared: Arc<Shared>, secret: ClusterSecret) {
+        let service = TasksServer::new(TaskService { shared }).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let service = tonic::service::interceptor::InterceptedService::new(service, DemandSecret(secret));
         let server = Server::builder().add_service(service);
         let served = match self {
