@@ -23,6 +23,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::limits::{self, StatementLimits};
 use crate::storage::StorageOptions;
@@ -209,6 +210,8 @@ impl Planner {
         options.optimizer.repartition_file_scans = partitions > 1;
         let physical = state.query_planner().create_physical_plan(optimized, state).await;
         let physical = physical.map_err(|error| to_failure(&error))?;
+        let balanced = balance_scans(physical, state.runtime_env()).await;
+        let physical = balanced.map_err(|error| to_failure(&error))?;
         Ok(PlannedQuery {
             schema: physical.schema(),
             plan: physical,
