@@ -261,6 +261,10 @@ impl Registry {
         self.usable().iter().map(|executor| executor.slots as usize).sum()
     }
 
+    pub fn executors(&self) -> usize {
+        self.usable().len()
+    }
+
     /// Executors for a query; waits for the first one to register.
     pub async fn participants(&self, limit: Duration) -> Result<Vec<Participant>, Failure> {
         let deadline = Instant::now() + limit;

@@ -237,6 +237,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         schema: request.schema.clone(),
         settings: request.settings.clone(),
         slots: inner.runner.registry.slots(),
+        executors: inner.runner.registry.executors(),
     });
     let planned = planned.await?;
     statement.advance(Phase::Planned);

@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::limits::{self, StatementLimits};
+use crate::rules::ClusterOptions;
 use crate::storage::StorageOptions;
 use crate::{session, suspects};
 
@@ -55,6 +56,8 @@ pub struct PlanRequest {
     pub settings: Vec<(String, String)>,
     /// Slots that the query may use.
     pub slots: usize,
+    /// Executors that have them.
+    pub executors: usize,
 }
 
 /// What is to be done for a statement.
@@ -150,6 +153,8 @@ impl Planner {
             request.schema.as_deref(),
             &request.settings,
         )?;
+        let cluster = ClusterOptions { executors: request.executors };
+        state.config_mut().options_mut().extensions.insert(cluster);
         let statement = parse_one(&state, &request.sql)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         match plan {

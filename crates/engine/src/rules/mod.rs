@@ -1,5 +1,6 @@
 //! Our rules among DataFusion's physical optimizer rules.
 
+mod broadcast_joins;
 mod spread_joins;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+pub use broadcast_joins::ClusterOptions;
 pub use spread_joins::emits_build_rows;
 
 /// DataFusion's rules, and ours where they belong.
@@ -16,5 +18,6 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     // Before distribution is enforced, which then adds the repartitioning that a partitioned join needs.
     let after = join_selection.expect("DataFusion has a join_selection rule") + 1;
     rules.insert(after, Arc::new(spread_joins::SpreadJoins));
+    rules.insert(after, Arc::new(broadcast_joins::BroadcastJoins));
     rules
 }
