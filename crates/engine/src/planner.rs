@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -19,7 +19,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use frazil_common::{ByteSize, ErrorCode, Failure};
-use futures::{FutureExt, StreamExt};
+use futures::future::try_join_all;
+use futures::{FutureExt, TryStreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -27,11 +28,15 @@ use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
+use crate::runtime::DeepThreads;
 use crate::storage::StorageOptions;
 use crate::{session, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
+/// Longer statements get a thread of their own: how deep a stack was touched follows from the text, and a thread that is
+/// kept for the next statement keeps what it has touched.
+const POOLED_SQL_BYTES_MAX: usize = 64 << 10;
 /// Statements in planning, those included whose time was up but whose thread still works.
 const PLANNERS_MAX: usize = 16;
 /// Compressed bytes of scanned files for each partition, beyond which there are more partitions than slots: hash tables
@@ -92,7 +97,8 @@ pub struct Planner {
     base: SessionState,
     storage: Arc<StorageOptions>,
     options: PlannerOptions,
-    threads: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    threads: DeepThreads,
     io: Handle,
 }
 
@@ -106,17 +112,20 @@ impl Planner {
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
         let base = session::base_state(env, sample_directory).map_err(|error| to_failure(&error))?;
-        let threads = Arc::new(Semaphore::new(PLANNERS_MAX));
-        Ok(Arc::new(Self { base, storage, options, threads, io }))
+        let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
+            .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
+        let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
+        Ok(Arc::new(Self { base, storage, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
     pub async fn plan(self: &Arc<Self>, request: PlanRequest) -> Result<Planned, Failure> {
         limits::check(&request.sql, &self.options.limits)?;
-        let permit = self.threads.clone().try_acquire_owned().map_err(|_| {
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
             Failure::new(ErrorCode::TooManyStatements, format!("{PLANNERS_MAX} statements are being planned already"))
         })?;
         let (sender, receiver) = oneshot::channel();
+        let sql_bytes = request.sql.len();
         let planner = self.clone();
         let work = move || {
             let planning = AssertUnwindSafe(planner.plan_here(&request)).catch_unwind();
@@ -128,11 +137,14 @@ impl Planner {
             let _ = sender.send(planned);
             drop(permit);
         };
-        std::thread::Builder::new()
-            .name("planner".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(work)
-            .map_err(|error| Failure::new(ErrorCode::ResourcesExhausted, format!("no thread for planning: {error}")))?;
+        if sql_bytes <= POOLED_SQL_BYTES_MAX {
+            self.threads.run(work);
+        } else {
+            let thread = std::thread::Builder::new().name("deep-planner".to_owned()).stack_size(STACK_BYTES).spawn(work);
+            thread.map_err(|error| {
+                Failure::new(ErrorCode::ResourcesExhausted, format!("no thread for planning: {error}"))
+            })?;
+        }
         match tokio::time::timeout(self.options.time_limit, receiver).await {
             Ok(Ok(planned)) => planned,
             Ok(Err(_)) => Err(Failure::internal("the planner thread ended without an answer")),
@@ -381,22 +393,18 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
         Ok(TreeNodeRecursion::Continue)
     });
     visited.map_err(|error| to_failure(&error))?;
-    let mut total = 0;
-    for provider in tables {
-        let Some(table) = provider.downcast_ref::<ListingTable>() else { continue };
-        for url in table.table_paths() {
-            let sum = async {
-                let store = state.runtime_env().object_store(url)?;
-                let extension = &table.options().file_extension;
-                let mut files = url.list_all_files(state, store.as_ref(), extension).await?;
-                let mut bytes = 0;
-                while let Some(file) = files.next().await {
-                    bytes += file?.size;
-                }
-                Ok::<u64, DataFusionError>(bytes)
-            };
-            total += sum.await.map_err(|error| to_failure(&error))?;
-        }
+    let mut urls: HashMap<&str, (&ListingTable, &ListingTableUrl, u64)> = HashMap::new();
+    let listed = tables.iter().filter_map(|provider| provider.downcast_ref::<ListingTable>());
+    for (table, url) in listed.flat_map(|table| table.table_paths().iter().map(move |url| (table, url))) {
+        urls.entry(url.as_str()).or_insert((table, url, 0)).2 += 1;
     }
-    Ok(total)
+    // Together, since each waits for its directory; the listings stay in the statement's cache.
+    let sizes = urls.into_values().map(|(table, url, times)| async move {
+        let store = state.runtime_env().object_store(url)?;
+        let files = url.list_all_files(state, store.as_ref(), &table.options().file_extension).await?;
+        let bytes: u64 = files.try_fold(0, async |sum, file| Ok(sum + file.size)).await?;
+        Result::<u64, DataFusionError>::Ok(bytes * times)
+    });
+    let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
+    Ok(sizes.into_iter().sum())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
@@ -24,6 +25,9 @@ pub const DEFAULT_SCHEMA: &str = "public";
 /// Forces the number of partitions of a statement: for tests and experiments.
 pub const PARTITIONS: &str = "partitions";
 const PARTITIONS_MAX: usize = 1024;
+
+/// Of the listings that one statement keeps; longer ones are read as often as they are needed.
+const LISTING_BYTES_MAX: usize = 64 << 20;
 
 /// What Frazil sets differently from DataFusion, on coordinator and executors alike.
 fn base_config() -> SessionConfig {
@@ -73,7 +77,8 @@ pub fn statement_state(
     schema: Option<&str>,
     settings: &[(String, String)],
 ) -> Result<SessionState, Failure> {
-    let mut state = base.clone();
+    let env = statement_env(base.runtime_env()).map_err(|error| to_failure(&error))?;
+    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = partitions;
     // With one partition there is nothing to deal out, and nothing to gain from reading one file in pieces.
@@ -89,6 +94,19 @@ pub fn statement_state(
     }
     state.mark_start_execution();
     Ok(state)
+}
+
+/// The shared runtime with a cache of file listings for one statement: however often it names a table, and whatever is
+/// written meanwhile, it sees one set of files, and directories are listed once.
+fn statement_env(shared: &Arc<RuntimeEnv>) -> Result<Arc<RuntimeEnv>> {
+    let caches = &shared.cache_manager;
+    let footers = caches.get_file_metadata_cache();
+    let config = CacheManagerConfig::default()
+        .with_metadata_cache_limit(footers.cache_limit())
+        .with_file_metadata_cache(Some(footers))
+        .with_file_statistics_cache(caches.get_file_statistic_cache())
+        .with_list_files_cache_limit(LISTING_BYTES_MAX);
+    Ok(Arc::new(RuntimeEnv { cache_manager: CacheManager::try_new(&config)?, ..shared.as_ref().clone() }))
 }
 
 /// Settings by which a user could harm the server or break what a distributed plan relies on are not in this list.
