@@ -140,7 +140,8 @@ impl Planner {
         if sql_bytes <= POOLED_SQL_BYTES_MAX {
             self.threads.run(work);
         } else {
-            let thread = std::thread::Builder::new().name("deep-planner".to_owned()).stack_size(STACK_BYTES).spawn(work);
+            let thread =
+                std::thread::Builder::new().name("deep-planner".to_owned()).stack_size(STACK_BYTES).spawn(work);
             thread.map_err(|error| {
                 Failure::new(ErrorCode::ResourcesExhausted, format!("no thread for planning: {error}"))
             })?;
