@@ -1,5 +1,7 @@
 //! The binary: everything is in the library, so that tests can reach it.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,11 +9,8 @@ use frazil_cli::command::{self, Arguments};
 use frazil_cli::failure::CommandError;
 use frazil_cli::signals;
 
-/// DataFusion allocates much and frees on other threads; the system's allocator is measurably slower at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory_warm();
     signals::follow_parent();
     match command::run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,7 +26,8 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 /// For the last reports of a query whose rows are all there, when they are what the client asked for.
 const REPORTS_LIMIT: Duration = Duration::from_secs(2);
 /// The same when only the statement's figures depend on them. The client does not wait for it.
-const REPORTS_GRACE: Duration = Duration::from_millis(50);
+/// Tasks report after they have given back their memory, which takes a while for gigabytes of hash tables.
+const REPORTS_GRACE: Duration = Duration::from_millis(500);
 
 /// A query whose tasks are to be run.
 pub struct Dispatched {
