@@ -1,4 +1,5 @@
-//! The allocator (DataFusion allocates much and frees on other threads; the system's is measurably slower at that), and how long it keeps what was freed.
+//! The allocator, and how long it keeps what was freed. DataFusion allocates much and frees on other threads; the system's
+//! allocator is measurably slower at that.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// Milliseconds before freed memory goes back to the system. By default it goes back soon, and the next batch's pages are cleared
-/// anew: a third of all processor time of TPC-H q18 at scale 10 (6.1 s, 4.5 s with this).
+/// anew: a quarter of all processor time of TPC-H q18 at scale 10 (6.1 s, 4.5 s with this).
 const PURGE_DELAY_MS: &str = "10000";
 
 /// mimalloc reads its options from the environment before `main`, and has no safe way to set them later: the program replaces

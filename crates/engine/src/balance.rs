@@ -15,9 +15,11 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::{StreamExt, TryStreamExt};
 
 /// Scans of more files are left as they are: that many pieces even out by themselves, and their footers may not be cached.
 const FILES_MAX: usize = 1000;
+const FOOTERS_AT_ONCE: usize = 32;
 
 /// Deals the scans of a plan anew where the order and place of their rows mean nothing.
 pub async fn balance_scans(plan: Arc<dyn ExecutionPlan>, env: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {
@@ -63,11 +65,14 @@ async fn deal_anew(config: &FileScanConfig, env: &RuntimeEnv) -> Result<Option<V
     let store = env.object_store(&config.object_store_url)?;
     let cache = env.cache_manager.get_file_metadata_cache();
     let mut pieces = Vec::new();
-    for (index, file) in files.iter().enumerate() {
-        let metadata = DFParquetMetadata::new(store.as_ref(), &file.object_meta)
-            .with_file_metadata_cache(Some(cache.clone()))
-            .fetch_metadata()
-            .await?;
+    // Almost always from the cache, which collecting statistics has filled; where it was too small, not one by one.
+    let footers = futures::stream::iter(&files).map(|file| {
+        let metadata = DFParquetMetadata::new(store.as_ref(), &file.object_meta);
+        let metadata = metadata.with_file_metadata_cache(Some(cache.clone()));
+        async move { metadata.fetch_metadata().await }
+    });
+    let footers: Vec<_> = footers.buffered(FOOTERS_AT_ONCE).try_collect().await?;
+    for (index, (file, metadata)) in files.iter().zip(footers).enumerate() {
         let first = pieces.len();
         for group in metadata.row_groups() {
             let Some(column) = group.columns().first() else { return Ok(None) };

@@ -229,8 +229,13 @@ impl Planner {
         options.optimizer.repartition_file_scans = partitions > 1;
         let physical = state.query_planner().create_physical_plan(optimized, state).await;
         let physical = physical.map_err(|error| to_failure(&error))?;
-        let balanced = balance_scans(physical, state.runtime_env()).await;
-        let physical = balanced.map_err(|error| to_failure(&error))?;
+        // One executor runs all partitions in one process, where they take files from each other.
+        let executors =
+            state.config_options().extensions.get::<ClusterOptions>().map_or(1, |cluster| cluster.executors);
+        let physical = match executors > 1 {
+            true => balance_scans(physical, state.runtime_env()).await.map_err(|error| to_failure(&error))?,
+            false => physical,
+        };
         Ok(PlannedQuery {
             schema: physical.schema(),
             plan: physical,
