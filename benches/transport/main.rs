@@ -97,7 +97,7 @@ fn frames(batch: &RecordBatch, count: usize) -> usize {
     let (hub, server) = receiving.block_on(async {
         let listener = DataServer::bind("127.0.0.1:0").await.expect("a port");
         let hub = Hub::new(&listener.local_addr().expect("it is bound").to_string());
-        (hub.clone(), DataServer::serve(listener, hub).expect("it serves"))
+        (hub.clone(), DataServer::serve(listener, hub, tokio::runtime::Handle::current()).expect("it serves"))
     });
     let input = ExchangeInput::new(batch.schema(), vec![0], 1, None);
     hub.register(query, token, [(0, input.clone())]);

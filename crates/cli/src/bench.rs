@@ -61,7 +61,8 @@ pub async fn run_tpch(config: Config, request: TpchRequest) -> Result<(), Comman
     };
     let mut contest = Contest::start(plan).await?;
     let measured = measure_all(&mut contest, &queries).await;
-    let report = measured.map(|measured| Report::new(contest.plan(), &measured, contest.peak_memory()));
+    let report =
+        measured.map(|measured| Report::new(contest.plan(), contest.partitions(), &measured, contest.peak_memory()));
     contest.stop().await;
     let report = report?;
     if request.json {
@@ -73,6 +74,7 @@ pub async fn run_tpch(config: Config, request: TpchRequest) -> Result<(), Comman
 }
 
 async fn measure_all(contest: &mut Contest, queries: &[&Query]) -> Result<Vec<Measured>, CommandError> {
+    contest.choose_partitions(queries).await?;
     let mut all = Vec::with_capacity(queries.len());
     for query in queries {
         let measured = contest.measure(query).await?;

@@ -27,7 +27,7 @@ pub async fn run(config: Config, config_file: Option<PathBuf>) -> Result<(), Com
     };
     let mut contest = Contest::start(plan).await?;
     let measured = run_queries(&mut contest).await;
-    let report = measured.map(|measured| Report::new(contest.plan(), &measured, Vec::new()));
+    let report = measured.map(|measured| Report::new(contest.plan(), contest.partitions(), &measured, Vec::new()));
     contest.stop().await;
     let report = report?;
     finish(&config, &report);
@@ -36,13 +36,14 @@ pub async fn run(config: Config, config_file: Option<PathBuf>) -> Result<(), Com
 
 async fn run_queries(contest: &mut Contest) -> Result<Vec<Measured>, CommandError> {
     println!("\n{:<6} {:>6} {:>11} {:>16}  same answer", "query", "rows", "single ms", "distributed ms");
+    contest.choose_partitions(&[]).await?;
     let mut all = Vec::with_capacity(QUERIES.len());
     for query in QUERIES {
         let measured = contest.measure(query).await?;
         let cluster = &measured.clusters[0];
         let ms = cluster.ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
         let same = if cluster.difference.is_none() { "yes" } else { "NO" };
-        println!("{:<6} {:>6} {:>11.1} {ms:>16}  {same}", query.name, measured.rows, measured.singles[0][0]);
+        println!("{:<6} {:>6} {:>11.1} {ms:>16}  {same}", query.name, measured.rows, measured.singles[0]);
         if let Some(difference) = &cluster.difference {
             println!("       {}", difference.replace('\n', "\n       "));
         }

@@ -55,8 +55,10 @@ impl Coordinator {
         let (data_listener, data_address) = bind(&options.data_listen).await?;
         let data_address = options.data_advertise.clone().unwrap_or(data_address);
         let hub = Hub::new(&data_address);
-        let data =
-            data_listener.map(|listener| DataServer::serve(listener, hub.clone())).transpose().map_err(internal)?;
+        let data = data_listener
+            .map(|listener| DataServer::serve(listener, hub.clone(), Handle::current()))
+            .transpose()
+            .map_err(internal)?;
 
         let interval = Duration::from_millis(options.heartbeat_interval_ms.max(10));
         let registry = Registry::new(ShowSecret::new(&secret), interval, options.heartbeat_limit());

@@ -231,6 +231,7 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
+    let start = std::time::Instant::now();
     let planned = inner.planner.plan(PlanRequest {
         sql: request.sql.clone(),
         database: request.database.clone(),
@@ -240,6 +241,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         executors: inner.runner.registry.executors(),
     });
     let planned = planned.await?;
+    tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     statement.advance(Phase::Planned);
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -41,10 +42,12 @@ impl DataServer {
         TcpListener::bind(address).await
     }
 
-    /// Runs on the runtime that calls it (the I/O runtime).
-    pub fn serve(listener: TcpListener, hub: Arc<Hub>) -> io::Result<Self> {
+    /// Accepts on the runtime that calls it (the I/O runtime), and reads on `readers`. Frames that are read where their
+    /// rows are used, on the threads for queries, save waking a sleeping thread for each: 5 % of TPC-H q2 and q22 at
+    /// scale 1.
+    pub fn serve(listener: TcpListener, hub: Arc<Hub>, readers: Handle) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, hub));
+        let task = tokio::spawn(accept(listener, hub, readers));
         Ok(Self { address, task })
     }
 
@@ -59,7 +62,7 @@ impl Drop for DataServer {
     }
 }
 
-async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+async fn accept(listener: TcpListener, hub: Arc<Hub>, readers: Handle) {
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
     // Owned here, so that all streams end with the server.
     let mut tasks = JoinSet::new();
@@ -68,9 +71,11 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let hub = hub.clone();
+                    let (hub, readers) = (hub.clone(), readers.clone());
                     tasks.spawn(async move {
-                        take_stream(stream, &hub).await;
+                        if let Some((stream, input)) = take_handshake(stream, &hub).await {
+                            take_stream(stream, input, &readers).await;
+                        }
                         drop(permit);
                     });
                 }
@@ -85,36 +90,61 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     }
 }
 
-async fn take_stream(stream: TcpStream, hub: &Hub) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let (read, mut write) = stream.into_split();
-    let mut read = BufReader::with_capacity(READ_BUFFER_BYTES, read);
+/// Who sends, and into which input. Here, and not where the frames are read: a thread that is busy with a query would let
+/// the time for it run out.
+async fn take_handshake(mut stream: TcpStream, hub: &Hub) -> Option<(TcpStream, Arc<ExchangeInput>)> {
+    stream.set_nodelay(true).ok()?;
     let mut bytes = [0; HANDSHAKE_BYTES];
-    let Ok(Ok(_)) = tokio::time::timeout(HANDSHAKE_LIMIT, read.read_exact(&mut bytes)).await else { return };
-    let Ok(handshake) = Handshake::decode(&bytes) else { return };
-    let input = match hub.find(handshake.query, handshake.token, handshake.exchange).await {
-        Ok(input) => input,
+    tokio::time::timeout(HANDSHAKE_LIMIT, stream.read_exact(&mut bytes)).await.ok()?.ok()?;
+    let handshake = Handshake::decode(&bytes).ok()?;
+    match hub.find(handshake.query, handshake.token, handshake.exchange).await {
+        Ok(input) => Some((stream, input)),
         Err(failure) => {
             let message = frame::encode_failure(&failure);
             let note = Note { kind: NoteKind::Refused, partition: ALL, value: message.len() as u32 };
-            let _ = write.write_all(&note.encode()).await;
-            let _ = write.write_all(&message).await;
-            return;
+            let _ = stream.write_all(&note.encode()).await;
+            let _ = stream.write_all(&message).await;
+            None
         }
+    }
+}
+
+/// Reads the frames on `readers`. Dropping the future ends that, too.
+async fn take_stream(stream: TcpStream, input: Arc<ExchangeInput>, readers: &Handle) {
+    let reading = stream.into_std().map(|stream| {
+        let input = input.clone();
+        let mut reading = JoinSet::new();
+        let read = async move { read_stream(TcpStream::from_std(stream)?, &input).await };
+        reading.spawn_on(read, readers);
+        reading
+    });
+    let outcome = match reading {
+        Ok(mut reading) => reading.join_next().await.unwrap_or(Ok(Ok(()))),
+        Err(error) => Ok(Err(error)),
     };
+    let failure = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => Failure::internal(format!("an exchange stream cannot be read: {error}")),
+        Err(error) => Failure::internal(format!("reading an exchange stream ended: {error}")),
+    };
+    input.fail(&failure);
+}
+
+async fn read_stream(stream: TcpStream, input: &Arc<ExchangeInput>) -> io::Result<()> {
+    let (read, write) = stream.into_split();
+    let mut read = BufReader::with_capacity(READ_BUFFER_BYTES, read);
     let ledger = CreditLedger::new();
     input.attach(&ledger);
-    let notes = tokio::spawn(send_notes(write, ledger.clone()));
-    let result = take_frames(&mut read, &input, &ledger).await;
+    // Owned here: the last notes do not matter, a producer that has ended needs no credits.
+    let mut notes = JoinSet::new();
+    notes.spawn(send_notes(write, ledger.clone()));
+    let result = take_frames(&mut read, input, &ledger).await;
     if let Err(failure) = result
         && !input.is_done()
     {
         input.fail(&failure);
     }
-    // The last notes do not matter: a producer that has ended needs no credits.
-    notes.abort();
+    Ok(())
 }
 
 async fn take_frames(

@@ -121,7 +121,10 @@ impl Executor {
             tasks: AtomicU32::new(0),
             draining: AtomicBool::new(false),
         });
-        let data = listener.map(|listener| DataServer::serve(listener, hub)).transpose().map_err(io_failure)?;
+        let data = listener
+            .map(|listener| DataServer::serve(listener, hub, shared.cpu.handle().clone()))
+            .transpose()
+            .map_err(io_failure)?;
         let rpc = tokio::spawn(rpc_listener.serve(shared.clone(), secret.clone()));
 
         let announcement = Announcement { slots: slots as u32, rpc_address, data_address, memory_bytes: memory.0 };

@@ -55,7 +55,9 @@ pub async fn run(
     let context = session::task_context(&shared.base, &query.to_string(), request.options.clone());
     let context = context.map_err(|failure| (0, failure))?;
 
+    let start = Instant::now();
     let tasks = decode_all(shared, &request, &context).await?;
+    tracing::debug!(%query, elapsed = ?start.elapsed(), "decoded");
     let _registered = Registered { shared: shared.clone(), query };
     let inputs = tasks.iter().flat_map(|task| task.inputs.iter().cloned());
     shared.hub.register(query, token, inputs);
@@ -161,6 +163,7 @@ impl TaskRun {
             output.fail(&failure).await;
             return Err(failure);
         }
+        tracing::debug!(query = %self.query, stage = task.stage, rows = output.rows(), elapsed = ?start.elapsed(), "task finished");
         let operators = if self.request.metrics { operators(&task.plan) } else { vec![] };
         Ok(v1::TaskFinished {
             stage: task.stage,

@@ -19,7 +19,7 @@ pub struct ContestPlan {
     pub clusters: Vec<ClusterShape>,
     /// One single process for each number of threads; none when there is nothing to compare with.
     pub single_threads: Vec<usize>,
-    /// Each single process runs with each number of partitions.
+    /// Each single process tries each number of partitions, and is measured with the best.
     pub single_partitions: Vec<usize>,
     pub runs: usize,
 }
@@ -28,13 +28,21 @@ pub struct Contest {
     plan: ContestPlan,
     context: StatementContext,
     singles: Vec<SingleServer>,
+    /// The number of partitions that each single process is measured with.
+    partitions: Vec<usize>,
     clusters: Vec<(Cluster, Client)>,
 }
 
 impl Contest {
     /// The tables must be there.
     pub async fn start(plan: ContestPlan) -> Result<Self, CommandError> {
-        let mut contest = Self { context: tpch::context(plan.scale), plan, singles: Vec::new(), clusters: Vec::new() };
+        let mut contest = Self {
+            context: tpch::context(plan.scale),
+            plan,
+            singles: Vec::new(),
+            partitions: Vec::new(),
+            clusters: Vec::new(),
+        };
         match contest.start_all().await {
             Ok(()) => Ok(contest),
             Err(error) => {
@@ -62,25 +70,47 @@ impl Contest {
         &self.plan
     }
 
+    pub fn partitions(&self) -> &[usize] {
+        &self.partitions
+    }
+
+    /// Before anything is measured: with which number of partitions each single process takes the least time for all
+    /// queries together, one run of each. Apart from the measurement, because whoever has several turns in a row at one
+    /// query finds its own memory and caches warm.
+    pub async fn choose_partitions(&mut self, queries: &[&Query]) -> Result<(), CommandError> {
+        let choices = &self.plan.single_partitions;
+        self.partitions.clear();
+        for single in &mut self.singles {
+            let mut totals = vec![0.0; choices.len()];
+            for query in queries.iter().filter(|_| choices.len() > 1) {
+                for (&partitions, total) in choices.iter().zip(&mut totals) {
+                    *total += single.query(query.sql, partitions, false).await?.ms;
+                }
+            }
+            let tried = choices.iter().zip(totals);
+            let best = tried.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(&partitions, _)| partitions);
+            self.partitions.push(best.ok_or_else(|| CommandError::Usage("no number of partitions is given".into()))?);
+        }
+        Ok(())
+    }
+
     /// All contenders in turn, as often as planned; the least time of each counts, and every answer must be right. What
     /// a cluster cannot answer is a difference; what single-process DataFusion cannot answer ends the contest.
     pub async fn measure(&mut self, query: &Query) -> Result<Measured, CommandError> {
-        let partitions = &self.plan.single_partitions;
         let mut measured = Measured {
             name: query.name,
             rows: 0,
-            singles: vec![vec![f64::INFINITY; partitions.len()]; self.singles.len()],
+            singles: vec![f64::INFINITY; self.singles.len()],
             clusters: self.clusters.iter().map(|_| ClusterTime::default()).collect(),
         };
         let mut expected: Option<Vec<RecordBatch>> = None;
         for _ in 0..self.plan.runs {
-            for (single, times) in self.singles.iter_mut().zip(&mut measured.singles) {
-                for (&partitions, least) in partitions.iter().zip(times) {
-                    let time = single.query(query.sql, partitions, expected.is_none()).await?;
-                    *least = least.min(time.ms);
-                    measured.rows = time.rows;
-                    expected.get_or_insert(time.batches);
-                }
+            let singles = self.singles.iter_mut().zip(&self.partitions);
+            for ((single, &partitions), least) in singles.zip(&mut measured.singles) {
+                let time = single.query(query.sql, partitions, expected.is_none()).await?;
+                *least = least.min(time.ms);
+                measured.rows = time.rows;
+                expected.get_or_insert(time.batches);
             }
             for ((_, client), time) in self.clusters.iter().zip(&mut measured.clusters) {
                 run_on_cluster(client, &self.context, query, expected.as_deref(), time).await;

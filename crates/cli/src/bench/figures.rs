@@ -8,8 +8,8 @@ use super::ContestPlan;
 pub struct Measured {
     pub name: &'static str,
     pub rows: usize,
-    /// For each single process, for each number of partitions.
-    pub singles: Vec<Vec<f64>>,
+    /// Of each single process.
+    pub singles: Vec<f64>,
     pub clusters: Vec<ClusterTime>,
 }
 
@@ -50,7 +50,7 @@ pub struct Run {
     pub executors: usize,
     pub slots: usize,
     pub single_threads: Option<usize>,
-    /// The number of partitions with the least total.
+    /// The number of partitions with the least total, found before the measurement.
     pub single_partitions: Option<usize>,
     pub all_equal: bool,
     pub single_ms_total: Option<f64>,
@@ -86,9 +86,9 @@ pub struct Speedup {
 }
 
 impl Report {
-    /// A plan without clusters has no report.
-    pub fn new(plan: &ContestPlan, measured: &[Measured], memory: Vec<Peak>) -> Self {
-        let runs: Vec<Run> = (0..plan.clusters.len()).map(|cluster| run(plan, measured, cluster)).collect();
+    /// `partitions`: of each single process. A plan without clusters has no report.
+    pub fn new(plan: &ContestPlan, partitions: &[usize], measured: &[Measured], memory: Vec<Peak>) -> Self {
+        let runs: Vec<Run> = (0..plan.clusters.len()).map(|cluster| run(plan, partitions, measured, cluster)).collect();
         let last = runs.last().expect("a contest has a cluster").clone();
         Self { last, speedup: speedup(plan, measured, &runs), runs, memory }
     }
@@ -102,14 +102,13 @@ impl Report {
     }
 }
 
-fn run(plan: &ContestPlan, measured: &[Measured], cluster: usize) -> Run {
+fn run(plan: &ContestPlan, partitions: &[usize], measured: &[Measured], cluster: usize) -> Run {
     let shape = &plan.clusters[cluster];
     // The single process with as many threads as the cluster has slots, else the one with the most.
     let same = plan.single_threads.iter().position(|&threads| threads == shape.executors * shape.slots);
     let single = same.or(plan.single_threads.len().checked_sub(1));
-    let best = single.and_then(|single| best_partitions(measured, single));
     let times = |query: &Measured| {
-        let single_ms = single.zip(best).map(|(single, best)| query.singles[single][best]);
+        let single_ms = single.map(|single| query.singles[single]);
         let ClusterTime { ms, difference, bytes_scanned, bytes_exchanged, .. } = query.clusters[cluster].clone();
         QueryTimes {
             name: query.name,
@@ -133,7 +132,7 @@ fn run(plan: &ContestPlan, measured: &[Measured], cluster: usize) -> Run {
         executors: shape.executors,
         slots: shape.slots,
         single_threads: single.map(|single| plan.single_threads[single]),
-        single_partitions: best.map(|best| plan.single_partitions[best]),
+        single_partitions: single.map(|single| partitions[single]),
         all_equal: queries.iter().all(|query| query.equal),
         single_ms_total,
         cluster_ms_total,
@@ -143,21 +142,11 @@ fn run(plan: &ContestPlan, measured: &[Measured], cluster: usize) -> Run {
     }
 }
 
-/// The index of the number of partitions with which a single process takes the least time for all queries together.
-fn best_partitions(measured: &[Measured], single: usize) -> Option<usize> {
-    let variants = measured.first()?.singles[single].len();
-    let total = |variant: usize| measured.iter().map(|query| query.singles[single][variant]).sum::<f64>();
-    (0..variants).min_by(|&a, &b| total(a).total_cmp(&total(b)))
-}
-
 fn speedup(plan: &ContestPlan, measured: &[Measured], runs: &[Run]) -> Option<Speedup> {
-    let total = |single: usize| {
-        let best = best_partitions(measured, single)?;
-        Some(measured.iter().map(|query| query.singles[single][best]).sum::<f64>())
-    };
+    let total = |single: usize| measured.iter().map(|query| query.singles[single]).sum::<f64>();
     let [fewest, .., most] = plan.single_threads.as_slice() else { return None };
     let [first, .., last] = runs else { return None };
-    let single = total(0)? / total(plan.single_threads.len() - 1)?;
+    let single = total(0) / total(plan.single_threads.len() - 1);
     let cluster = first.cluster_ms_total? / last.cluster_ms_total?;
     Some(Speedup {
         single_threads: [*fewest, *most],
@@ -196,14 +185,9 @@ mod tests {
         }
     }
 
-    fn query(name: &'static str, singles: &[[f64; 2]], clusters: &[f64]) -> Measured {
+    fn query(name: &'static str, singles: &[f64], clusters: &[f64]) -> Measured {
         let time = |&ms: &f64| ClusterTime { ms: Some(ms), ..ClusterTime::default() };
-        Measured {
-            name,
-            rows: 1,
-            singles: singles.iter().map(|times| times.to_vec()).collect(),
-            clusters: clusters.iter().map(time).collect(),
-        }
+        Measured { name, rows: 1, singles: singles.to_vec(), clusters: clusters.iter().map(time).collect() }
     }
 
     fn close(a: Option<f64>, b: f64) -> bool {
@@ -211,9 +195,9 @@ mod tests {
     }
 
     #[test]
-    fn the_best_total_counts_and_not_the_best_of_each_query() {
-        let measured = [query("q01", &[[10.0, 40.0]], &[20.0]), query("q02", &[[90.0, 50.0]], &[100.0])];
-        let report = Report::new(&plan(&[2], &[2]), &measured, Vec::new());
+    fn totals_and_geometric_mean_follow_from_the_queries() {
+        let measured = [query("q01", &[40.0], &[20.0]), query("q02", &[50.0], &[100.0])];
+        let report = Report::new(&plan(&[2], &[2]), &[4], &measured, Vec::new());
         assert_eq!(report.last.single_partitions, Some(4));
         assert!(close(report.last.single_ms_total, 90.0));
         assert!(close(report.last.ratio_total, 120.0 / 90.0));
@@ -231,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_cluster_is_compared_with_as_many_threads_as_it_has_slots() {
-        let measured = [query("q01", &[[100.0, 100.0], [60.0, 50.0]], &[110.0, 55.0])];
-        let report = Report::new(&plan(&[1, 2], &[1, 2]), &measured, Vec::new());
-        assert_eq!(report.runs[0].single_threads, Some(1));
+        let measured = [query("q01", &[100.0, 50.0], &[110.0, 55.0])];
+        let report = Report::new(&plan(&[1, 2], &[1, 2]), &[2, 4], &measured, Vec::new());
+        assert_eq!((report.runs[0].single_threads, report.runs[0].single_partitions), (Some(1), Some(2)));
         assert!(close(report.runs[0].ratio_total, 1.1));
         assert!(close(report.runs[1].ratio_total, 1.1));
         let speedup = report.speedup.unwrap();
@@ -244,13 +228,13 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_has_no_total() {
-        let mut measured = [query("q01", &[[10.0, 10.0]], &[20.0]), query("q02", &[[10.0, 10.0]], &[20.0])];
+        let mut measured = [query("q01", &[10.0], &[20.0]), query("q02", &[10.0], &[20.0])];
         measured[1].clusters[0] = ClusterTime { difference: Some("lost".to_owned()), ..ClusterTime::default() };
-        let report = Report::new(&plan(&[2], &[2]), &measured, Vec::new());
+        let report = Report::new(&plan(&[2], &[2]), &[2], &measured, Vec::new());
         assert!(!report.all_equal());
         assert_eq!((report.last.cluster_ms_total, report.last.ratio_geomean), (None, None));
         assert!(close(report.last.single_ms_total, 20.0));
-        let alone = Report::new(&plan(&[2], &[]), &[query("q01", &[], &[20.0])], Vec::new());
+        let alone = Report::new(&plan(&[2], &[]), &[], &[query("q01", &[], &[20.0])], Vec::new());
         assert_eq!((alone.last.ratio_total, alone.last.single_ms_total), (None, None));
         assert!(close(alone.last.cluster_ms_total, 20.0));
     }

@@ -9,9 +9,8 @@ use super::figures::{Measured, QueryTimes, Report, Run};
 /// One line while the contest goes on.
 pub fn progress(query: &Measured) -> String {
     let mut line = query.name.to_owned();
-    for times in &query.singles {
-        let best = times.iter().copied().fold(f64::INFINITY, f64::min);
-        let _ = write!(line, "  single {best:.1} ms");
+    for ms in &query.singles {
+        let _ = write!(line, "  single {ms:.1} ms");
     }
     for time in &query.clusters {
         let _ = write!(line, "  cluster {} ms", figure(time.ms, 1));
