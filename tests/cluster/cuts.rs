@@ -57,6 +57,44 @@ async fn joins_that_emit_build_rows() {
     .await;
 }
 
+/// Semi and anti joins whose small build side every executor judges by its own probe rows: equal rows of the build side stay
+/// apart, a row that two executors let through is one row, and one that one of them keeps back does not pass an anti join.
+#[tokio::test(flavor = "multi_thread")]
+async fn build_rows_judged_by_several_executors() {
+    let queries = [
+        // Each nation twice, and customers of each on every executor.
+        "select n_name from (select n_name, n_nationkey from nation union all select n_name, n_nationkey from nation) \
+         where exists (select 1 from customer where c_nationkey = n_nationkey)",
+        // Few matches: most rows are kept back by some executors only.
+        "select s_suppkey, s_name from supplier where not exists (select 1 from lineitem where l_suppkey = s_suppkey and l_quantity > 49 and l_tax < 0.01)",
+        "select n_name from nation where not exists (select 1 from customer where c_nationkey = n_nationkey and c_acctbal > 9990)",
+        // Conditions beside the equality, and columns that only they need.
+        "select s_suppkey from supplier where exists (select 1 from lineitem where l_suppkey = s_suppkey and l_extendedprice > s_acctbal * 10 + 5000)",
+        "select s_suppkey from supplier where not exists (select 1 from lineitem where l_suppkey = s_suppkey and l_extendedprice > s_acctbal * 9)",
+        // Null keys match nothing: they pass an anti join and never a semi join.
+        "select count(*), count(k) from (select case when s_suppkey % 3 = 0 then null else s_suppkey end as k from supplier) a \
+         where not exists (select 1 from lineitem where l_suppkey = k and l_quantity > 10)",
+        "select count(*), count(k) from (select case when s_suppkey % 3 = 0 then null else s_suppkey end as k from supplier) a \
+         where exists (select 1 from lineitem where l_suppkey = k and l_quantity > 10)",
+        // No probe rows, no build rows, and limits above.
+        "select count(*) from supplier where not exists (select 1 from lineitem where l_suppkey = s_suppkey and l_quantity > 1000)",
+        "select count(*) from supplier where s_suppkey < 0 and not exists (select 1 from lineitem where l_suppkey = s_suppkey)",
+        "select s_suppkey from supplier where exists (select 1 from lineitem where l_suppkey = s_suppkey) order by s_suppkey limit 7 -- ordered",
+        "select count(*) from (select 1 from supplier where exists (select 1 from lineitem where l_suppkey = s_suppkey) limit 20)",
+        // Keys and nothing else, an aggregate above, one inside the other.
+        "select o_orderpriority, count(*) from orders where o_orderdate < date '1992-02-01' and exists \
+         (select 1 from lineitem where l_orderkey = o_orderkey and l_commitdate < l_receiptdate) group by o_orderpriority",
+        "select count(*) from nation where exists (select 1 from supplier where s_nationkey = n_nationkey and not exists \
+         (select 1 from lineitem where l_suppkey = s_suppkey and l_quantity > 49.5))",
+    ];
+    right(&queries).await;
+    let cluster = Cluster::start(Options::executors(3)).await;
+    data::register(&cluster, data::tpch().await).await;
+    let explain = Request::new(format!("explain {}", queries[1])).partitions(3);
+    let plan = format!("{:?}", cluster.run(&explain).await.expect("an explanation"));
+    assert!(plan.contains("SettleRowsExec: by every task"), "the join is spread: {plan}");
+}
+
 /// `NOT IN` must know of a null anywhere on its other side.
 #[tokio::test(flavor = "multi_thread")]
 async fn null_aware_anti_joins() {

@@ -21,6 +21,7 @@ use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
@@ -36,8 +37,9 @@ use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, displayable,
 };
+use frazil_engine::build_rows::{NumberRowsExec, ROW_NUMBER, SettleRowsExec, Verdict, is_numbered};
 use frazil_engine::codec::{SplitScanExec, number_scans};
-use frazil_engine::rules::emits_build_rows;
+use frazil_engine::rules::{can_be_settled, emits_build_rows};
 use frazil_exchange::{ExchangeKind, ExchangeReadExec};
 
 /// A part of the plan between exchanges.
@@ -190,8 +192,8 @@ impl Cutter {
         let [left, right] = plan.children()[..] else { return self.cut_children(plan) };
         let (left, right) = (left.clone(), right.clone());
         let right = self.cut(right)?;
-        let spread = right.output_partitioning().partition_count() > 1 && !join.needs_all_probe_rows;
-        if !spread || !is_spread(&right) {
+        let spread = right.output_partitioning().partition_count() > 1 && is_spread(&right);
+        if !spread || (join.needs_all_probe_rows && !join.can_be_settled) {
             let left = self.cut(left)?;
             return rebuild(plan, vec![left, right]);
         }
@@ -201,13 +203,44 @@ impl Cutter {
             _ => left,
         };
         let collected = self.cut(collected)?;
+        let one = Partitioning::UnknownPartitioning(1);
+        if join.needs_all_probe_rows {
+            let numbered = Arc::new(NumberRowsExec::over(collected));
+            let read = self.exchange(numbered, ExchangeKind::Broadcast, None, one, vec![])?;
+            return self.cut_settled_join(&plan, read, right);
+        }
         let orderings = match collected.output_partitioning().partition_count() {
             1 => orderings(&collected),
             _ => vec![],
         };
-        let one = Partitioning::UnknownPartitioning(1);
         let read = self.exchange(collected, ExchangeKind::Broadcast, None, one, orderings)?;
         rebuild(plan, vec![read, right])
+    }
+
+    /// A semi or anti join of which each task judges the (numbered) build rows by its own probe partitions: the verdicts
+    /// on a row meet in one partition, above.
+    fn cut_settled_join(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        build: Arc<dyn ExecutionPlan>,
+        probe: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let join: &HashJoinExec = plan.downcast_ref().expect("only hash joins can be settled");
+        let verdict = match join.join_type() {
+            JoinType::LeftAnti => Verdict::EveryTask,
+            _ => Verdict::AnyTask,
+        };
+        // Such a join emits columns of its build side only: the numbers are the last of them.
+        let number = build.schema().fields().len() - 1;
+        let projection = join.projection.as_ref().map(|kept| kept.iter().copied().chain([number]).collect());
+        let judging = join.builder().with_new_children(vec![build, probe])?.with_projection(projection);
+        let judging = judging.recompute_properties().build_exec()?;
+        let partitions = judging.output_partitioning().partition_count();
+        let number = judging.schema().fields().len() - 1;
+        let hash = Partitioning::Hash(vec![Arc::new(Column::new(ROW_NUMBER, number))], partitions);
+        let unknown = Partitioning::UnknownPartitioning(partitions);
+        let read = self.exchange(judging, ExchangeKind::Hash, Some(hash), unknown, vec![])?;
+        Ok(Arc::new(SettleRowsExec::new(read, verdict, plan.schema())))
     }
 
     /// A union's partitions are its children's, one after another. A child that is whole while others are spread becomes
@@ -288,25 +321,28 @@ fn orderings(plan: &Arc<dyn ExecutionPlan>) -> Vec<LexOrdering> {
 struct CollectedJoin {
     /// Unmatched build rows, or a null on the probe side, are known only when every probe partition was seen.
     needs_all_probe_rows: bool,
+    /// Verdicts of several processes can be put together.
+    can_be_settled: bool,
 }
 
 /// A join that collects its left side into one table, shared by all partitions of its right side.
 fn collected_join(plan: &Arc<dyn ExecutionPlan>) -> Option<CollectedJoin> {
-    let of = |join_type: JoinType, null_aware: bool| {
-        Some(CollectedJoin { needs_all_probe_rows: null_aware || emits_build_rows(join_type) })
-    };
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return match join.partition_mode() {
-            PartitionMode::CollectLeft => of(*join.join_type(), join.null_aware),
+            PartitionMode::CollectLeft => Some(CollectedJoin {
+                needs_all_probe_rows: join.null_aware || emits_build_rows(*join.join_type()),
+                can_be_settled: can_be_settled(join),
+            }),
             PartitionMode::Partitioned => None,
             // Join selection leaves none; if it did, only a whole stage would be safe.
-            PartitionMode::Auto => Some(CollectedJoin { needs_all_probe_rows: true }),
+            PartitionMode::Auto => Some(CollectedJoin { needs_all_probe_rows: true, can_be_settled: false }),
         };
     }
     if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-        return of(*join.join_type(), false);
+        let needs_all_probe_rows = emits_build_rows(*join.join_type());
+        return Some(CollectedJoin { needs_all_probe_rows, can_be_settled: false });
     }
-    plan.is::<CrossJoinExec>().then_some(CollectedJoin { needs_all_probe_rows: false })
+    plan.is::<CrossJoinExec>().then_some(CollectedJoin { needs_all_probe_rows: false, can_be_settled: false })
 }
 
 /// Whether each partition of a (cut) plan can run in a process of its own: every leaf's partitions are the plan's.
@@ -317,7 +353,8 @@ pub fn is_spread(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(join) = collected_join(plan) {
         let broadcast = plan.children()[0].downcast_ref::<ExchangeReadExec>();
         let broadcast = broadcast.is_some_and(|read| read.kind == ExchangeKind::Broadcast);
-        return broadcast && !join.needs_all_probe_rows && is_spread(plan.children()[1]);
+        let judges = join.can_be_settled && is_numbered(plan.children()[0]);
+        return broadcast && (judges || !join.needs_all_probe_rows) && is_spread(plan.children()[1]);
     }
     if plan.is::<RecursiveQueryExec>() {
         return false;
@@ -357,6 +394,8 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 | "LocalLimitExec"
                 | "UnnestExec"
                 | "CooperativeExec"
+                | "NumberRowsExec"
+                | "SettleRowsExec"
                 | "BufferExec"
                 | "CoalesceBatchesExec"
                 | "AsyncFuncExec"

@@ -44,6 +44,7 @@ use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeReadExec, to_datafusi
 use parking_lot::Mutex;
 use prost::Message;
 
+use crate::build_rows::{NumberRowsExec, SettleRowsExec, Verdict};
 use crate::errors::to_failure;
 use crate::scan::NamingSource;
 
@@ -142,6 +143,8 @@ impl ExecutionPlan for SplitScanExec {
 /// What one task reads.
 #[derive(Debug, Default)]
 pub struct TaskInputs {
+    /// The stage's numbers of the task's partitions.
+    pub partitions: Vec<u32>,
     /// By scan number: a file group for each of the task's partitions of that node.
     pub splits: HashMap<u32, Vec<FileGroup>>,
     /// By exchange number.
@@ -241,7 +244,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 6, 7")]
     node: Option<Node>,
 }
 
@@ -255,6 +258,10 @@ enum Node {
     RecursiveQuery(RecursiveQueryMessage),
     #[prost(message, tag = "4")]
     WorkTable(WorkTableMessage),
+    #[prost(message, tag = "6")]
+    NumberRows(NumberRowsMessage),
+    #[prost(message, tag = "7")]
+    SettleRows(SettleRowsMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -299,6 +306,19 @@ struct WorkTableMessage {
     schema: Option<protobuf::Schema>,
 }
 
+/// The numbers of its partitions are the task's.
+#[derive(Clone, PartialEq, Message)]
+struct NumberRowsMessage {}
+
+#[derive(Clone, PartialEq, Message)]
+struct SettleRowsMessage {
+    /// Otherwise any task's word is enough.
+    #[prost(bool, tag = "1")]
+    every_task: bool,
+    #[prost(message, optional, tag = "2")]
+    schema: Option<protobuf::Schema>,
+}
+
 #[derive(Default)]
 struct Codec {
     inputs: TaskInputs,
@@ -331,6 +351,11 @@ impl PhysicalExtensionCodec for Codec {
         } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
             let schema = Some(table.schema().as_ref().try_into()?);
             Node::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+        } else if node.is::<NumberRowsExec>() {
+            Node::NumberRows(NumberRowsMessage {})
+        } else if let Some(settle) = node.downcast_ref::<SettleRowsExec>() {
+            let schema = Some(settle.schema().as_ref().try_into()?);
+            Node::SettleRows(SettleRowsMessage { every_task: settle.verdict == Verdict::EveryTask, schema })
         } else {
             return Err(DataFusionError::NotImplemented(format!("operator {}", node.name())));
         };
@@ -364,6 +389,16 @@ impl PhysicalExtensionCodec for Codec {
                 let schema = Arc::new(decode_schema(message.schema.as_ref())?);
                 // The schema is that of the projection already.
                 Ok(Arc::new(WorkTableExec::new(message.name, schema, None)?))
+            }
+            Node::NumberRows(NumberRowsMessage {}) => {
+                let [input] = children else { return Err(malformed("numbered rows have one input")) };
+                Ok(Arc::new(NumberRowsExec::new(input.clone(), self.inputs.partitions.clone())))
+            }
+            Node::SettleRows(message) => {
+                let [input] = children else { return Err(malformed("settled rows have one input")) };
+                let schema = Arc::new(decode_schema(message.schema.as_ref())?);
+                let verdict = if message.every_task { Verdict::EveryTask } else { Verdict::AnyTask };
+                Ok(Arc::new(SettleRowsExec::new(input.clone(), verdict, schema)))
             }
         }
     }

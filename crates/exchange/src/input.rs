@@ -31,6 +31,7 @@ pub struct ExchangeInput {
     schema: SchemaRef,
     /// The exchange's number of each local partition, ascending; a broadcast or gather has the one partition 0.
     numbers: Vec<u32>,
+    producers: u32,
     queues: Vec<Mutex<Queue>>,
     /// Partitions whose reader waits on an empty queue.
     starving: AtomicUsize,
@@ -80,6 +81,7 @@ impl ExchangeInput {
             schema,
             queues: numbers.iter().map(|_| queue()).collect(),
             numbers,
+            producers,
             starving: AtomicUsize::new(0),
             space: Notify::new(),
             ledgers: Mutex::default(),
@@ -89,6 +91,11 @@ impl ExchangeInput {
 
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Streams that end each partition, of all of them also those that have ended.
+    pub fn producers(&self) -> u32 {
+        self.producers
     }
 
     /// The local index of the exchange's partition `number`.

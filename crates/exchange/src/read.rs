@@ -58,6 +58,11 @@ impl ExchangeReadExec {
         self
     }
 
+    /// Streams that end each partition it reads, in a task.
+    pub fn producers(&self) -> Option<u32> {
+        self.input.as_ref().map(|Bound(input)| input.producers())
+    }
+
     pub fn orderings(&self) -> Vec<LexOrdering> {
         self.properties.equivalence_properties().oeq_class().iter().cloned().collect()
     }

@@ -112,7 +112,7 @@ async fn decode_all(
 }
 
 fn decode(task: &v1::Task, context: &TaskContext) -> Result<Task, Failure> {
-    let mut inputs = TaskInputs::default();
+    let mut inputs = TaskInputs { partitions: task.partitions.clone(), ..TaskInputs::default() };
     for scan in &task.scans {
         let groups = scan.partitions.iter().map(|bytes| codec::decode_splits(bytes));
         inputs.splits.insert(scan.scan, groups.collect::<Result<_, _>>()?);

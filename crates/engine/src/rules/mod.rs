@@ -9,7 +9,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub use broadcast_joins::ClusterOptions;
-pub use spread_joins::emits_build_rows;
+pub use spread_joins::{can_be_settled, emits_build_rows};
 
 /// DataFusion's rules, and ours where they belong.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {

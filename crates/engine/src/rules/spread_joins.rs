@@ -1,6 +1,7 @@
 //! Joins that collect their build side and then emit its rows, matched or not, need to see every probe partition in one
 //! process. Spread over executors, each would emit the rows that *its* probe partitions left unmatched. Such joins are
-//! planned as partitioned ones instead, where a build row and its matches meet in one partition.
+//! planned as partitioned ones instead, where a build row and its matches meet in one partition; but semi and anti joins
+//! stay, see [`crate::build_rows`].
 
 use std::sync::Arc;
 
@@ -20,6 +21,12 @@ pub fn emits_build_rows(join_type: JoinType) -> bool {
     }
 }
 
+/// Whether the cut can spread a join that collects its build side and emits rows of it.
+pub fn can_be_settled(join: &HashJoinExec) -> bool {
+    // A limit in the join would keep verdicts back.
+    matches!(join.join_type(), JoinType::LeftSemi | JoinType::LeftAnti) && !join.null_aware && join.fetch().is_none()
+}
+
 #[derive(Debug)]
 pub struct SpreadJoins;
 
@@ -34,6 +41,7 @@ impl PhysicalOptimizerRule for SpreadJoins {
             if *join.partition_mode() != PartitionMode::CollectLeft
                 || !emits_build_rows(*join.join_type())
                 || join.null_aware
+                || can_be_settled(join)
             {
                 return Ok(Transformed::no(node));
             }
