@@ -13,6 +13,7 @@ mod support;
 mod cuts;
 mod faults;
 mod front_door;
+mod explain;
 mod queries;
 mod random_queries;
 mod refusals;

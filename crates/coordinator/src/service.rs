@@ -243,14 +243,14 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     statement.advance(Phase::Planned);
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
-        Planned::Explain { query, logical, analyze: false, .. } => {
-            let rows = explain_plan(inner, &query, logical)?;
+        Planned::Explain { query, logical, physical } => {
+            let rows = explain_plan(inner, &query, logical, physical)?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
-        Planned::Explain { query, analyze: true, .. } => {
+        Planned::Analyze { query, verbose } => {
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
-            let rows = explain_analyze(inner, statement, &query).await?;
+            let rows = explain_analyze(inner, statement, &query, verbose).await?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
         Planned::Query(query) => query,
@@ -360,9 +360,14 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
     Ok(count)
 }
 
-fn explain_plan(inner: &Inner, query: &PlannedQuery, logical: String) -> Result<explain::Rows, Failure> {
+fn explain_plan(
+    inner: &Inner,
+    query: &PlannedQuery,
+    logical: String,
+    physical: Option<String>,
+) -> Result<explain::Rows, Failure> {
     if !needs_executors(&query.plan) {
-        return Ok(explain::plan(logical, query, None));
+        return Ok(explain::plan(logical, physical, query, None));
     }
     let mut executors = inner.runner.registry.usable();
     executors.truncate(query.partitions.max(1));
@@ -372,7 +377,7 @@ fn explain_plan(inner: &Inner, query: &PlannedQuery, logical: String) -> Result<
     let (names, slots) = if names.is_empty() { (vec!["(none)".to_owned()], vec![1]) } else { (names, slots) };
     let graph = cut_for(query, names.len())?;
     let placement = Placement::new(&graph, &slots);
-    Ok(explain::plan(logical, query, Some((&graph, &placement, &names))))
+    Ok(explain::plan(logical, physical, query, Some((&graph, &placement, &names))))
 }
 
 async fn explain_analyze(
@@ -387,7 +392,11 @@ async fn explain_analyze(
         rows += batch?.num_rows() as u64;
     }
     let report = running.report().await;
-    Ok(explain::analysis(query, &report, rows, start.elapsed().as_secs_f64() * 1e3))
+    let mut shown = explain::analysis(query, &report, rows, start.elapsed().as_secs_f64() * 1e3);
+    if verbose {
+        shown.extend(explain::tasks(&report));
+    }
+    Ok(shown)
 }
 
 fn explain_rows(rows: explain::Rows) -> Result<RecordBatch, Failure> {
@@ -396,6 +405,7 @@ fn explain_rows(rows: explain::Rows) -> Result<RecordBatch, Failure> {
     let columns = vec![Arc::new(StringArray::from(names)) as _, Arc::new(StringArray::from(texts)) as _];
     RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns)
         .map_err(|error| Failure::internal(error.to_string()))
+    verbose: bool,
 }
 
 fn status_row(text: String) -> Result<RecordBatch, Failure> {
