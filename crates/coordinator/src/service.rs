@@ -52,13 +52,30 @@ pub(crate) struct Statements {
     by_request: HashMap<Uuid, StatementId>,
 }
 
+impl Statements {
+    /// The statement that was submitted with the same request id. Another statement under that id is refused: the client
+    /// would take the first one's rows for those of what it has sent now.
+    fn of_request(&self, request: &StatementRequest) -> Result<Option<StatementId>, Failure> {
+        let Some(request_id) = request.request_id else { return Ok(None) };
+        let known = self.by_request.get(&request_id).and_then(|known| self.by_id.get(known));
+        let Some(known) = known else { return Ok(None) };
+        // How the rows are wanted and how long they may take does not make it another statement.
+        let first = &known.request;
+        if (&first.sql, &first.database, &first.schema) == (&request.sql, &request.database, &request.schema) {
+            return Ok(Some(known.id));
+        }
+        let message = format!("requestId {request_id} came with another statement before: give each its own");
+        Err(Failure::new(ErrorCode::RequestIdReused, message))
+    }
+}
+
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
     }
 
     /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too
-    /// long, or too many are open. Bad SQL is a statement whose phase becomes `failed`.
+    /// long, too many are open, or its request id is that of another. Bad SQL is a statement whose phase becomes `failed`.
     pub async fn submit(&self, request: StatementRequest) -> Result<StatementId, Failure> {
         let options = &self.inner.options;
         if request.sql.len() as u64 > options.statement_bytes_max.0 {
@@ -73,8 +90,8 @@ impl StatementService {
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
         let statement = {
             let mut statements = self.inner.statements.lock();
-            if let Some(known) = request.request_id.and_then(|request| statements.by_request.get(&request)) {
-                return Ok(*known);
+            if let Some(known) = statements.of_request(&request)? {
+                return Ok(known);
             }
             self.make_room(&mut statements)?;
             let statement = Statement::new(request, limit);
@@ -384,6 +401,7 @@ async fn explain_analyze(
     inner: &Arc<Inner>,
     statement: &Arc<Statement>,
     query: &PlannedQuery,
+    verbose: bool,
 ) -> Result<explain::Rows, Failure> {
     let start = std::time::Instant::now();
     let mut running = inner.runner.run(query, &run_options(statement, true)).await?;
@@ -405,7 +423,6 @@ fn explain_rows(rows: explain::Rows) -> Result<RecordBatch, Failure> {
     let columns = vec![Arc::new(StringArray::from(names)) as _, Arc::new(StringArray::from(texts)) as _];
     RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns)
         .map_err(|error| Failure::internal(error.to_string()))
-    verbose: bool,
 }
 
 fn status_row(text: String) -> Result<RecordBatch, Failure> {
