@@ -10,10 +10,12 @@
 
 mod support;
 
+mod buckets;
+mod command_line;
 mod cuts;
+mod explain;
 mod faults;
 mod front_door;
-mod explain;
 mod queries;
 mod random_queries;
 mod refusals;
