@@ -16,6 +16,7 @@ mod cuts;
 mod explain;
 mod faults;
 mod front_door;
+mod membership;
 mod queries;
 mod random_queries;
 mod refusals;
