@@ -185,6 +185,28 @@ async fn unions_and_interleaves() {
     .await;
 }
 
+/// Sets without any column are rows all the same: one each, also of no input, and not one for each partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn grouping_sets_without_columns() {
+    right(&[
+        "select count(*) from lineitem group by grouping sets ((), ())",
+        "select count(*), sum(l_quantity), min(l_shipdate), avg(l_tax) from lineitem group by grouping sets ((), (), ())",
+        "select count(*) from lineitem group by grouping sets (())",
+        "select count(*), max(l_tax) from lineitem where l_orderkey < 0 group by grouping sets ((), ())",
+        "select count(distinct o_custkey), sum(o_totalprice) filter (where o_orderkey % 2 = 0) from orders group by grouping sets ((), ())",
+        "select count(*) from orders group by grouping sets ((), ()) limit 1",
+        "select n, count(*) from (select count(*) as n from customer group by grouping sets ((), ())) \
+         join nation on n > n_nationkey group by n",
+        "select count(*) from orders where o_totalprice > (select sum(x) from (select avg(o_totalprice) / 2 as x from orders \
+         group by grouping sets ((), ()))) group by grouping sets ((), ())",
+        "with recursive t(n) as (select count(*) from region group by grouping sets ((), ()) union all select n + 1 from t \
+         where n < 9) select n, count(*) from t group by n",
+        // Among others with columns, which keep DataFusion's message.
+        "select o_orderstatus, count(*) from orders group by grouping sets ((), (o_orderstatus), ())",
+    ])
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn recursive_queries_run_whole() {
     right(&[

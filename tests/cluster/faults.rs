@@ -65,6 +65,19 @@ fn files_left(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     left
 }
 
+/// Tasks let go of their files a moment after their last row.
+async fn no_files_left(cluster: &Cluster) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left = files_left(cluster.directory());
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "spilled rows are left: {left:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn next_query_is_right(cluster: &Cluster) {
     let tables = data::tpch().await;
     let sql = "select o_orderpriority, count(*) from orders join lineitem on o_orderkey = l_orderkey group by o_orderpriority";
@@ -221,13 +234,59 @@ async fn a_time_limit_ends_a_statement() {
 /// An executor that is told to stop finishes what it runs and takes nothing new.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_executor_finishes_its_tasks() {
-    let cluster = cluster_with_data(2).await;
+    // That it drains is told by heartbeats, which must not be longer apart than the query takes.
+    let options = Options { slots: 1, ..Options::executors(2) }.coordinator_option("heartbeat_interval_ms", 50);
+    let mut cluster = Cluster::start(options).await;
+    data::register(&cluster, data::tpch().await).await;
     let expected = Oracle::over(data::tpch().await).await.run(&Request::new(LONG)).await.expect("the oracle answers");
     let client = cluster.client().clone();
     let query = tokio::spawn(async move { client.arrow(&Request::new(LONG).partitions(4)).await });
     wait_until_running(&cluster).await;
     cluster.terminate_executor(1);
+    // It is a member for as long as it works, and gets nothing new.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !state(&cluster).await["executors"].as_array().expect("a list").iter().any(|one| one["state"] == "draining") {
+        assert!(!query.is_finished(), "the query was over before the executor drained: make it longer");
+        assert!(Instant::now() < deadline, "no executor drains");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let actual = query.await.expect("the client does not panic").expect("the query is not disturbed");
     compare(&expected, &actual, Order::Any).expect("a right answer");
+    let status = cluster.executor_ended(1, FAULT_LIMIT).await.expect("it ends when its tasks have");
+    assert!(status.success(), "{status}");
     next_query_is_right(&cluster).await;
+}
+
+/// Spilled rows are gone with their query, however it ends; the query's own metrics say that there were some.
+#[tokio::test(flavor = "multi_thread")]
+async fn spill_files_are_removed() {
+    const SPILLS: &str = "select * from lineitem order by l_comment, l_orderkey, l_linenumber";
+    let tables = data::tpch().await;
+    let options = Options { slots: 1, memory: "16MB", ..Options::executors(2) };
+    let cluster = Cluster::start(options).await;
+    data::register(&cluster, tables).await;
+    let analyzed = cluster.run(&Request::new(format!("explain analyze {SPILLS}")).partitions(1)).await;
+    let analyzed = analyzed.unwrap_or_else(|e| panic!("it spills and does not fail: {e}"));
+    let shown = arrow::util::pretty::pretty_format_batches(&analyzed.batches).expect("printed").to_string();
+    assert!(shown.contains("spill_count="), "nothing was spilled:\n{shown}");
+    no_files_left(&cluster).await;
+
+    let expected = Oracle::over(tables).await.run(&Request::new(SPILLS)).await.expect("the oracle answers");
+    let actual = cluster.run(&Request::new(SPILLS).partitions(1)).await.expect("it spills and does not fail");
+    compare(&expected, &actual, Order::Total).expect("the spilled rows come back");
+    settles(&cluster).await;
+    no_files_left(&cluster).await;
+
+    // Its reader goes away in the middle of the rows.
+    let client = cluster.client().clone();
+    let query = tokio::spawn(async move { client.arrow(&Request::new(SPILLS).partitions(1)).await });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while files_left(cluster.directory()).is_empty() {
+        assert!(!query.is_finished(), "the query was over before its spilled rows were seen");
+        assert!(Instant::now() < deadline, "nothing was spilled");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    query.abort();
+    settles(&cluster).await;
+    no_files_left(&cluster).await;
 }

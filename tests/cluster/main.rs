@@ -10,9 +10,13 @@
 
 mod support;
 
+mod buckets;
+mod command_line;
 mod cuts;
+mod explain;
 mod faults;
 mod front_door;
+mod membership;
 mod queries;
 mod random_queries;
 mod refusals;

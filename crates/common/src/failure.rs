@@ -20,6 +20,8 @@ pub enum ErrorCode {
     InvalidStatement,
     /// A request field, setting or option that is out of range or unknown.
     InvalidArgument,
+    /// A request id that came with another statement before.
+    RequestIdReused,
     /// A value that cannot be computed: a failed cast, overflow, division by zero, a scalar subquery of several rows.
     InvalidData,
     /// Understood, but not something Frazil does.
@@ -50,7 +52,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 21] = [
+    pub const ALL: [ErrorCode; 22] = [
         Self::Syntax,
         Self::UndefinedTable,
         Self::UndefinedColumn,
@@ -58,6 +60,7 @@ impl ErrorCode {
         Self::DuplicateTable,
         Self::InvalidStatement,
         Self::InvalidArgument,
+        Self::RequestIdReused,
         Self::InvalidData,
         Self::NotSupported,
         Self::TooComplex,
@@ -83,7 +86,7 @@ impl ErrorCode {
             Self::UndefinedFunction => "42883",
             Self::DuplicateTable => "42P07",
             Self::InvalidStatement => "42000",
-            Self::InvalidArgument => "22023",
+            Self::InvalidArgument | Self::RequestIdReused => "22023",
             Self::InvalidData => "22000",
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
@@ -111,6 +114,7 @@ impl ErrorCode {
             Self::DuplicateTable => "002002",
             Self::InvalidStatement => "002000",
             Self::InvalidArgument => "391920",
+            Self::RequestIdReused => "391921",
             Self::InvalidData => "100038",
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",

@@ -96,7 +96,7 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                 Some(Heard::Finished { executor, finished }) => {
                     observer.task_finished(&finished);
                     let stage = finished.stage;
-                    report.lock().add(finished);
+                    report.lock().add(executor, finished);
                     Event::Finished { executor, stage }
                 }
                 // `sender` lives here.
@@ -146,7 +146,7 @@ async fn await_reports(
             Ok(Some(Heard::Finished { executor, finished })) => {
                 observer.task_finished(&finished);
                 let stage = finished.stage;
-                report.lock().add(finished);
+                report.lock().add(executor, finished);
                 run.on(Event::Finished { executor, stage }, Duration::ZERO);
             }
             Ok(Some(Heard::Event(_))) => {}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use datafusion::physical_plan::displayable;
 use frazil_engine::metrics;
 use frazil_engine::planner::PlannedQuery;
 
@@ -12,9 +13,16 @@ use crate::stage_graph::{Stage, StageGraph};
 /// Rows of two columns: a name and a text.
 pub type Rows = Vec<(String, String)>;
 
-/// Of a query that has not run: its stages on the executors that are there now.
-pub fn plan(logical: String, query: &PlannedQuery, spread: Option<(&StageGraph, &Placement, &[String])>) -> Rows {
+/// Of a query that has not run: its stages on the executors that are there now, after the plan that was cut if it is asked
+/// for.
+pub fn plan(
+    logical: String,
+    physical: Option<String>,
+    query: &PlannedQuery,
+    spread: Option<(&StageGraph, &Placement, &[String])>,
+) -> Rows {
     let mut rows = vec![("logical_plan".to_owned(), logical)];
+    rows.extend(physical.map(|plan| ("physical_plan".to_owned(), plan)));
     let summary = format!("partitions={} scan_bytes={}", query.partitions, query.scan_bytes);
     let text = match spread {
         Some((graph, placement, executors)) => {
@@ -23,7 +31,7 @@ pub fn plan(logical: String, query: &PlannedQuery, spread: Option<(&StageGraph, 
             format!("{summary} executors={} scalar_subqueries={subqueries}\n{stages}", executors.len())
         }
         None => {
-            let here = datafusion::physical_plan::displayable(query.plan.as_ref()).indent(false).to_string();
+            let here = displayable(query.plan.as_ref()).indent(false).to_string();
             debug_assert!(!needs_executors(&query.plan) || query.partitions > 0);
             format!("{summary} executors=0\nroot on coordinator\n{here}")
         }
@@ -62,10 +70,42 @@ pub fn analysis(query: &PlannedQuery, report: &RunReport, rows: u64, elapsed_ms:
         }
         _ => {
             text.push_str("root on coordinator\n");
-            text.push_str(&datafusion::physical_plan::displayable(query.plan.as_ref()).indent(false).to_string());
+            text.push_str(&displayable(query.plan.as_ref()).indent(false).to_string());
         }
     }
     vec![("Plan with Metrics".to_owned(), text)]
+}
+
+/// Of a query that has run: each task by itself, with the figures of its operators. None where nothing was spread.
+pub fn tasks(report: &RunReport) -> Option<(String, String)> {
+    let (graph, placement) = (report.graph.as_ref()?, report.placement.as_ref()?);
+    let mut text = String::new();
+    for stage in graph.stages.iter().rev() {
+        let plan = displayable(stage.plan.as_ref()).indent(false).to_string();
+        for place in placement.of_stage(stage.id) {
+            let name = report.executors.get(place.executor).map_or("?", String::as_str);
+            let _ = write!(text, "stage {} on {name}: partitions={:?}", stage.id, place.partitions);
+            let ran = report.tasks.iter().find(|task| task.executor == place.executor && task.stage == stage.id);
+            let Some(ran) = ran else {
+                let _ = writeln!(text, ", stopped early");
+                continue;
+            };
+            let _ = writeln!(
+                text,
+                ", rows={} bytes_scanned={} bytes_exchanged={} elapsed={:.2}ms",
+                ran.figures.rows_out,
+                ran.scanned_bytes,
+                ran.figures.exchanged_bytes,
+                ran.figures.elapsed_ns as f64 / 1e6
+            );
+            for (line, figures) in plan.lines().zip(&ran.figures.nodes) {
+                // The operators' arguments are in the row before.
+                let operator = line.split(':').next().unwrap_or(line);
+                let _ = writeln!(text, "  {operator}, metrics=[{}]", metrics::describe(figures));
+            }
+        }
+    }
+    Some(("tasks".to_owned(), text))
 }
 
 fn on_executors(stage: &Stage, placement: &Placement, executors: &[String]) -> String {

@@ -82,19 +82,32 @@ pub struct RunReport {
     pub placement: Option<Placement>,
     /// Names of the executors, as the placement numbers them.
     pub executors: Vec<String>,
-    pub stages: HashMap<u32, StageReport>,
+    pub stages: HashMap<u32, Figures>,
+    /// Those of the stages, one by one, in the order in which they ended.
+    pub tasks: Vec<TaskReport>,
     pub attempts: u32,
     /// Why the tasks were stopped, when they failed.
     pub failure: Option<Failure>,
 }
 
+/// What a task has done, or all tasks of a stage.
 #[derive(Default, Debug, Clone)]
-pub struct StageReport {
+pub struct Figures {
     pub rows_out: u64,
     pub exchanged_bytes: u64,
-    /// Of the slowest task.
+    /// Of a stage: of its slowest task.
     pub elapsed_ns: u64,
+    /// Only where they were asked for.
     pub nodes: Vec<NodeMetrics>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TaskReport {
+    pub stage: u32,
+    /// Its position among the run's executors.
+    pub executor: usize,
+    pub scanned_bytes: u64,
+    pub figures: Figures,
 }
 
 impl RunningQuery {
@@ -244,6 +257,7 @@ impl QueryRunner {
             graph: Some(graph),
             placement: Some(placement),
             stages: HashMap::new(),
+            tasks: vec![],
             attempts: attempt + 1,
             failure: None,
         }));
@@ -439,14 +453,26 @@ fn bind_root(
 }
 
 impl RunReport {
-    pub fn add(&mut self, finished: v1::TaskFinished) {
-        let stage = self.stages.entry(finished.stage).or_default();
-        stage.rows_out += finished.rows_out;
-        stage.exchanged_bytes += finished.exchanged_bytes;
-        stage.elapsed_ns = stage.elapsed_ns.max(finished.elapsed_ns);
+    /// A task has ended well; `executor` is the position among those of the run.
+    pub fn add(&mut self, executor: usize, finished: v1::TaskFinished) {
+        let (id, scanned_bytes) = (finished.stage, finished.scanned_bytes);
+        let mut task = Figures {
+            rows_out: finished.rows_out,
+            exchanged_bytes: finished.exchanged_bytes,
+            elapsed_ns: finished.elapsed_ns,
+            nodes: vec![],
+        };
         for operator in finished.operators {
             let values = operator.metrics.into_iter().map(|metric| (metric.name, metric.value));
-            metrics::merge(&mut stage.nodes, operator.node as usize, values);
+            metrics::merge(&mut task.nodes, operator.node as usize, values);
         }
+        let stage = self.stages.entry(id).or_default();
+        stage.rows_out += task.rows_out;
+        stage.exchanged_bytes += task.exchanged_bytes;
+        stage.elapsed_ns = stage.elapsed_ns.max(task.elapsed_ns);
+        for (node, values) in task.nodes.iter().enumerate() {
+            metrics::merge(&mut stage.nodes, node, values.iter().map(|(name, value)| (name.clone(), *value)));
+        }
+        self.tasks.push(TaskReport { executor, stage: id, scanned_bytes, figures: task });
     }
 }

@@ -52,13 +52,30 @@ pub(crate) struct Statements {
     by_request: HashMap<Uuid, StatementId>,
 }
 
+impl Statements {
+    /// The statement that was submitted with the same request id. Another statement under that id is refused: the client
+    /// would take the first one's rows for those of what it has sent now.
+    fn of_request(&self, request: &StatementRequest) -> Result<Option<StatementId>, Failure> {
+        let Some(request_id) = request.request_id else { return Ok(None) };
+        let known = self.by_request.get(&request_id).and_then(|known| self.by_id.get(known));
+        let Some(known) = known else { return Ok(None) };
+        // How the rows are wanted and how long they may take does not make it another statement.
+        let first = &known.request;
+        if (&first.sql, &first.database, &first.schema) == (&request.sql, &request.database, &request.schema) {
+            return Ok(Some(known.id));
+        }
+        let message = format!("requestId {request_id} came with another statement before: give each its own");
+        Err(Failure::new(ErrorCode::RequestIdReused, message))
+    }
+}
+
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
     }
 
     /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too
-    /// long, or too many are open. Bad SQL is a statement whose phase becomes `failed`.
+    /// long, too many are open, or its request id is that of another. Bad SQL is a statement whose phase becomes `failed`.
     pub async fn submit(&self, request: StatementRequest) -> Result<StatementId, Failure> {
         let options = &self.inner.options;
         if request.sql.len() as u64 > options.statement_bytes_max.0 {
@@ -73,8 +90,8 @@ impl StatementService {
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
         let statement = {
             let mut statements = self.inner.statements.lock();
-            if let Some(known) = request.request_id.and_then(|request| statements.by_request.get(&request)) {
-                return Ok(*known);
+            if let Some(known) = statements.of_request(&request)? {
+                return Ok(known);
             }
             self.make_room(&mut statements)?;
             let statement = Statement::new(request, limit);
@@ -245,14 +262,14 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     statement.advance(Phase::Planned);
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
-        Planned::Explain { query, logical, analyze: false, .. } => {
-            let rows = explain_plan(inner, &query, logical)?;
+        Planned::Explain { query, logical, physical } => {
+            let rows = explain_plan(inner, &query, logical, physical)?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
-        Planned::Explain { query, analyze: true, .. } => {
+        Planned::Analyze { query, verbose } => {
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
-            let rows = explain_analyze(inner, statement, &query).await?;
+            let rows = explain_analyze(inner, statement, &query, verbose).await?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
         Planned::Query(query) => query,
@@ -362,9 +379,14 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
     Ok(count)
 }
 
-fn explain_plan(inner: &Inner, query: &PlannedQuery, logical: String) -> Result<explain::Rows, Failure> {
+fn explain_plan(
+    inner: &Inner,
+    query: &PlannedQuery,
+    logical: String,
+    physical: Option<String>,
+) -> Result<explain::Rows, Failure> {
     if !needs_executors(&query.plan) {
-        return Ok(explain::plan(logical, query, None));
+        return Ok(explain::plan(logical, physical, query, None));
     }
     let mut executors = inner.runner.registry.usable();
     executors.truncate(query.partitions.max(1));
@@ -374,13 +396,14 @@ fn explain_plan(inner: &Inner, query: &PlannedQuery, logical: String) -> Result<
     let (names, slots) = if names.is_empty() { (vec!["(none)".to_owned()], vec![1]) } else { (names, slots) };
     let graph = cut_for(query, names.len())?;
     let placement = Placement::new(&graph, &slots);
-    Ok(explain::plan(logical, query, Some((&graph, &placement, &names))))
+    Ok(explain::plan(logical, physical, query, Some((&graph, &placement, &names))))
 }
 
 async fn explain_analyze(
     inner: &Arc<Inner>,
     statement: &Arc<Statement>,
     query: &PlannedQuery,
+    verbose: bool,
 ) -> Result<explain::Rows, Failure> {
     let start = std::time::Instant::now();
     let mut running = inner.runner.run(query, &run_options(statement, true)).await?;
@@ -389,7 +412,11 @@ async fn explain_analyze(
         rows += batch?.num_rows() as u64;
     }
     let report = running.report().await;
-    Ok(explain::analysis(query, &report, rows, start.elapsed().as_secs_f64() * 1e3))
+    let mut shown = explain::analysis(query, &report, rows, start.elapsed().as_secs_f64() * 1e3);
+    if verbose {
+        shown.extend(explain::tasks(&report));
+    }
+    Ok(shown)
 }
 
 fn explain_rows(rows: explain::Rows) -> Result<RecordBatch, Failure> {

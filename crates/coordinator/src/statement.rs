@@ -69,7 +69,8 @@ pub struct StatementRequest {
     pub schema: Option<String>,
     /// Session options for this statement alone, as `SET` takes them.
     pub settings: Vec<(String, String)>,
-    /// A second submission with the same id is the first one's statement, not another.
+    /// A second submission with the same id is the first one's statement, not another; it is refused if its `sql`,
+    /// `database` or `schema` differ.
     pub request_id: Option<Uuid>,
 }
 

@@ -19,7 +19,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{LexOrdering, Partitioning};
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, PhysicalGroupBy};
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
@@ -39,6 +39,7 @@ use datafusion_proto::physical_plan::{
     PhysicalProtoConverterExtension,
 };
 use datafusion_proto::protobuf;
+use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use frazil_common::{ErrorCode, Failure};
 use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeReadExec, to_datafusion};
 use parking_lot::Mutex;
@@ -172,26 +173,11 @@ pub type OpenedInputs = Vec<(u32, Arc<ExchangeInput>)>;
 
 /// Encodes the plan of a stage whose scans are numbered.
 pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u8>, Failure> {
-    refuse_what_changes(plan)?;
-    let bytes = physical_plan_to_bytes_with_proto_converter(plan.clone(), &Codec::default(), &SubqueriesAsLiterals);
+    let bytes = physical_plan_to_bytes_with_proto_converter(plan.clone(), &Codec::default(), &OurEncoding);
     bytes.map(|bytes| bytes.to_vec()).map_err(|error| {
         let cause = to_failure(&error);
         Failure::new(ErrorCode::NotSupported, format!("the plan cannot be sent to executors: {}", cause.message))
     })
-}
-
-/// DataFusion's message of an aggregate keeps grouping sets as rows of a table as wide as the grouped columns: sets of no
-/// columns at all have no width, and none would be left.
-fn refuse_what_changes(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Failure> {
-    let lost = plan.exists(|node| {
-        let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return Ok(false) };
-        let groups = aggregate.group_expr();
-        Ok(groups.expr().is_empty() && !groups.groups().is_empty() && groups.groups().len() > 1)
-    });
-    match lost.map_err(|error| to_failure(&error))? {
-        true => Err(Failure::new(ErrorCode::NotSupported, "grouping sets without any column are not supported")),
-        false => Ok(()),
-    }
 }
 
 /// Decodes a stage's plan for one task.
@@ -207,7 +193,7 @@ pub fn decode_plan(bytes: &[u8], context: &TaskContext, inputs: TaskInputs) -> R
 
 /// Encodes how a stage's output is hashed.
 pub fn encode_partitioning(partitioning: &Partitioning) -> Result<Vec<u8>, Failure> {
-    serialize_partitioning(partitioning, &Codec::default(), &SubqueriesAsLiterals)
+    serialize_partitioning(partitioning, &Codec::default(), &OurEncoding)
         .map(|message| message.encode_to_vec())
         .map_err(|error| to_failure(&error))
 }
@@ -244,7 +230,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 6, 7")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7")]
     node: Option<Node>,
 }
 
@@ -258,6 +244,8 @@ enum Node {
     RecursiveQuery(RecursiveQueryMessage),
     #[prost(message, tag = "4")]
     WorkTable(WorkTableMessage),
+    #[prost(message, tag = "5")]
+    EmptySets(EmptySetsMessage),
     #[prost(message, tag = "6")]
     NumberRows(NumberRowsMessage),
     #[prost(message, tag = "7")]
@@ -304,6 +292,17 @@ struct WorkTableMessage {
     name: String,
     #[prost(message, optional, tag = "2")]
     schema: Option<protobuf::Schema>,
+}
+
+/// An aggregate by grouping sets that have no column among them, as `GROUPING SETS ((), ())`. DataFusion's message keeps
+/// sets as rows of a table as wide as the grouped columns: sets without width are lost in it.
+#[derive(Clone, PartialEq, Message)]
+struct EmptySetsMessage {
+    #[prost(uint32, tag = "1")]
+    sets: u32,
+    /// DataFusion's node with its input, right but for the sets.
+    #[prost(message, optional, boxed, tag = "2")]
+    node: Option<Box<protobuf::PhysicalPlanNode>>,
 }
 
 /// The numbers of its partitions are the task's.
@@ -390,6 +389,7 @@ impl PhysicalExtensionCodec for Codec {
                 // The schema is that of the projection already.
                 Ok(Arc::new(WorkTableExec::new(message.name, schema, None)?))
             }
+            Node::EmptySets(message) => self.decode_empty_sets(&message, context, converter),
             Node::NumberRows(NumberRowsMessage {}) => {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };
                 Ok(Arc::new(NumberRowsExec::new(input.clone(), self.inputs.partitions.clone())))
@@ -493,17 +493,50 @@ impl Codec {
         let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(splits.clone()).with_source(source);
         Ok(DataSourceExec::from_data_source(config.build()))
     }
+
+    fn decode_empty_sets(
+        &self,
+        message: &EmptySetsMessage,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let node = message.node.as_ref().ok_or_else(|| malformed("an aggregate without its node"))?;
+        let plan = converter.proto_to_execution_plan(node, &PhysicalPlanDecodeContext::new(context, self))?;
+        let without: &AggregateExec =
+            plan.downcast_ref().ok_or_else(|| malformed("grouping sets of what is no aggregate"))?;
+        let sets = vec![vec![]; message.sets as usize];
+        let aggregate = AggregateExec::try_new(
+            *without.mode(),
+            PhysicalGroupBy::new(vec![], vec![], sets, true),
+            without.aggr_expr().to_vec(),
+            without.filter_expr().to_vec(),
+            without.input().clone(),
+            without.input_schema(),
+        )?;
+        Ok(Arc::new(aggregate.with_limit_options(without.limit_options())))
+    }
+}
+
+/// The number of an aggregate's grouping sets, if it has some and no column in any.
+fn empty_sets(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    let groups = plan.downcast_ref::<AggregateExec>()?.group_expr();
+    (groups.has_grouping_set() && groups.expr().is_empty()).then(|| groups.groups().len())
 }
 
 fn decode_schema(schema: Option<&protobuf::Schema>) -> Result<Schema> {
     schema.ok_or_else(|| malformed("a schema is missing"))?.try_into().map_err(malformed)
 }
 
-/// Encodes references to scalar subqueries as the literals they have become: subqueries run first, as queries of their
-/// own, because a reference decodes only below the node that runs them, and the cut separates the two.
-struct SubqueriesAsLiterals;
+/// What is encoded in another way than DataFusion's.
+///
+/// References to scalar subqueries are encoded as the literals they have become: subqueries run first, as queries of their
+/// own, because a reference decodes only below the node that runs them, and the cut separates the two. Aggregates by empty
+/// grouping sets become a message of ours; that is done here because DataFusion asks the codec only about operators that
+/// it does not know. It does not ask here about the inputs of our own nodes, but those of a recursive query are never such
+/// aggregates: above each is the projection that takes its `__grouping_id` away.
+struct OurEncoding;
 
-impl PhysicalProtoConverterExtension for SubqueriesAsLiterals {
+impl PhysicalProtoConverterExtension for OurEncoding {
     fn proto_to_execution_plan(
         &self,
         _: &protobuf::PhysicalPlanNode,
@@ -517,7 +550,12 @@ impl PhysicalProtoConverterExtension for SubqueriesAsLiterals {
         plan: &Arc<dyn ExecutionPlan>,
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<protobuf::PhysicalPlanNode> {
-        protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(plan.clone(), codec, self)
+        let node = protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(plan.clone(), codec, self)?;
+        let Some(sets) = empty_sets(plan) else { return Ok(node) };
+        let message = EmptySetsMessage { sets: sets as u32, node: Some(Box::new(node)) };
+        let node = NodeMessage { node: Some(Node::EmptySets(message)) }.encode_to_vec();
+        let extension = protobuf::PhysicalExtensionNode { node, inputs: vec![] };
+        Ok(protobuf::PhysicalPlanNode { physical_plan_type: Some(PhysicalPlanType::Extension(extension)) })
     }
 
     fn proto_to_physical_expr(

@@ -89,6 +89,8 @@ fn plan_code(message: &str) -> ErrorCode {
         ErrorCode::DuplicateTable
     } else if lower.contains("function") && (lower.contains("invalid function") || lower.contains("not found")) {
         ErrorCode::UndefinedFunction
+    } else if lower.starts_with("no files found at ") {
+        ErrorCode::FileUnavailable
     } else if is_about_a_missing_table(&lower) {
         ErrorCode::UndefinedTable
     } else {
@@ -182,6 +184,13 @@ mod tests {
             )),
         );
         assert_eq!(to_failure(&wrapped), inner);
+    }
+
+    #[test]
+    fn a_place_without_files_is_not_bad_sql() {
+        let message =
+            "No files found at s3://bucket/t/. Cannot infer schema from an empty location; either add data files";
+        assert_eq!(to_failure(&DataFusionError::Plan(message.to_owned())).code, ErrorCode::FileUnavailable);
     }
 
     #[test]

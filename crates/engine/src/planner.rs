@@ -30,7 +30,7 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::storage::StorageOptions;
-use crate::{session, suspects};
+use crate::{explain, session, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -72,8 +72,13 @@ pub enum Planned {
     Explain {
         query: PlannedQuery,
         logical: String,
-        analyze: bool,
-        schema: SchemaRef,
+        /// The plan before the cut, with statistics, where `VERBOSE` asks for it.
+        physical: Option<String>,
+    },
+    /// `EXPLAIN ANALYZE`; `verbose` wants each task's figures, too.
+    Analyze {
+        query: PlannedQuery,
+        verbose: bool,
     },
     /// Done while planning: declarations and settings. The text tells the user.
     Done(String),
@@ -169,7 +174,8 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
-        let statement = parse_one(&state, &request.sql)?;
+        let mut statement = parse_one(&state, &request.sql)?;
+        explain::check_options(&mut statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         match plan {
             LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
@@ -178,14 +184,15 @@ impl Planner {
                 Ok(Planned::Done(format!("{} is set for this statement", set.variable)))
             }
             LogicalPlan::Explain(explain) => {
-                let schema = explain.schema.inner().clone();
+                explain::check_format(&explain.explain_format)?;
                 let (query, logical) = self.plan_query(&mut state, &explain.plan, forced, request.slots).await?;
-                Ok(Planned::Explain { query, logical, analyze: false, schema })
+                let physical = explain.verbose.then(|| explain::with_statistics(&query.plan));
+                Ok(Planned::Explain { query, logical, physical })
             }
             LogicalPlan::Analyze(analyze) => {
-                let schema = analyze.schema.inner().clone();
-                let (query, logical) = self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
-                Ok(Planned::Explain { query, logical, analyze: true, schema })
+                explain::check_format(&analyze.format)?;
+                let (query, _) = self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
+                Ok(Planned::Analyze { query, verbose: analyze.verbose })
             }
             query => {
                 let (query, _) = self.plan_query(&mut state, &query, forced, request.slots).await?;
@@ -362,6 +369,9 @@ fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure
         // DataFusion counts what it parsed; a second statement is never run.
         DataFusionError::NotImplemented(message) if message.contains("multiple") => {
             Failure::new(ErrorCode::NotSupported, "a request holds one statement")
+        }
+        DataFusionError::Configuration(message) => {
+            explain::unknown_format(message).unwrap_or_else(|| to_failure(&error))
         }
         _ => to_failure(&error),
     })

@@ -88,6 +88,13 @@ impl Client {
         answer["statementHandle"].as_str().map(str::to_owned).ok_or_else(|| Refusal::local(answer))
     }
 
+    /// Submits a body as it is, under a request id, and waits for its rows as JSON.
+    pub async fn submit_as(&self, request_id: &str, body: &serde_json::Value) -> Result<serde_json::Value, Refusal> {
+        let url = format!("{}/api/v2/statements?requestId={request_id}", self.base);
+        let response = accepted(self.http.post(url).json(body).send().await).await?;
+        response.json().await.map_err(|e| Refusal::local(format!("answer is not JSON: {}", chain(&e))))
+    }
+
     pub async fn cancel(&self, handle: &str) -> Result<(), Refusal> {
         let url = format!("{}/api/v2/statements/{handle}/cancel", self.base);
         accepted(self.http.post(url).header(CONTENT_TYPE, "application/json").body("{}").send().await).await.map(|_| ())

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Of a process's log, shown when a test fails.
 const LOG_BYTES_SHOWN: u64 = 16 << 10;
 
-const SECRET: &str = "a-secret-for-this-test-only";
+/// What the processes of a cluster show each other.
+pub const SECRET: &str = "a-secret-for-this-test-only";
 
 /// How to start a cluster.
 #[derive(Clone, Debug)]
@@ -111,6 +112,11 @@ impl Cluster {
         &self.client
     }
 
+    /// Where executors register.
+    pub fn rpc(&self) -> &str {
+        &self.coordinator_rpc
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -146,6 +152,18 @@ impl Cluster {
     /// As an orderly stop asks for: running tasks may finish.
     pub fn terminate_executor(&self, index: usize) {
         self.executors[index].signal(libc::SIGTERM);
+    }
+
+    /// Waits for an executor that ends by itself; `None` when it does not.
+    pub async fn executor_ended(&mut self, index: usize, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.executors[index].child.try_wait() {
+                return Some(status);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
     }
 }
 
@@ -241,7 +259,7 @@ impl Process {
 }
 
 /// Reads stdout on a thread of its own, to its end, so that the process never blocks on a full pipe.
-fn wait_until_ready(stdout: ChildStdout) -> Option<String> {
+pub fn wait_until_ready(stdout: ChildStdout) -> Option<String> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -273,7 +291,7 @@ fn scratch() -> PathBuf {
 
 /// `FRAZIL_BIN`, or the `frazil` of this build. Cargo does not build another package's binary for a test, so the first
 /// caller does, with the profile of the test itself; the others wait for it.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(path) = std::env::var_os("FRAZIL_BIN") {

@@ -6,9 +6,12 @@
 pub mod answers;
 pub mod client;
 pub mod cluster;
+pub mod commands;
 pub mod data;
 pub mod embedded;
 pub mod engine;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
+pub mod s3;
+pub mod terminal;

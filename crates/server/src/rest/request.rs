@@ -25,7 +25,7 @@ const TIMEOUT_S_MAX: u64 = 604_800;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SubmitQuery {
-    /// A second submission with the same id is the first one's statement.
+    /// A second submission with the same id is the first one's statement; with other SQL it is refused.
     pub request_id: Option<Uuid>,
     /// Answer with 202 at once.
     #[serde(rename = "async")]
