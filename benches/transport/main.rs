@@ -1,7 +1,7 @@
 //! What a gigabyte of exchange costs: our frames over TCP, and Arrow Flight (`DoPut`) over HTTP/2, in one process on
 //! loopback, sender and receiver on a thread each. Prints wall and processor time; see `docs/adr/0002-exchange-transport.md`.
 //!
-//! `cargo bench --bench transport -- [GIGABYTES]`; a `cargo test` run sends a few megabytes only.
+//! `cargo bench --workspace --bench transport -- [GIGABYTES]`; a `cargo test` run sends a few megabytes only.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -90,9 +90,12 @@ async fn build_rows_judged_by_several_executors() {
     right(&queries).await;
     let cluster = Cluster::start(Options::executors(3)).await;
     data::register(&cluster, data::tpch().await).await;
-    let explain = Request::new(format!("explain {}", queries[1])).partitions(3);
-    let plan = format!("{:?}", cluster.run(&explain).await.expect("an explanation"));
-    assert!(plan.contains("SettleRowsExec: by every task"), "the join is spread: {plan}");
+    // An anti join, and a semi join with a limit in it.
+    for (query, verdict) in [(queries[1], "by every task"), (queries[10], "by any task")] {
+        let explain = Request::new(format!("explain {query}")).partitions(3);
+        let plan = format!("{:?}", cluster.run(&explain).await.expect("an explanation"));
+        assert!(plan.contains(&format!("SettleRowsExec: {verdict}")), "{query} is not spread: {plan}");
+    }
 }
 
 /// `NOT IN` must know of a null anywhere on its other side.

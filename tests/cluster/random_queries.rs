@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use crate::support::answers::{Order, compare};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::data;
-use crate::support::engine::{Engine, Request};
+use crate::support::engine::{Answer, Engine, Request};
 use crate::support::oracle::Oracle;
 
 mod expressions;
@@ -37,7 +37,7 @@ fn seed_of_now() -> u64 {
 async fn check(engine: &dyn Engine, seed: u64, count: u64) {
     eprintln!("{count} random queries on {}, seed {seed}", engine.name());
     let oracle = Oracle::over(data::tpch().await).await;
-    let (mut wrong, mut failed_both, mut empty) = (Vec::new(), Vec::new(), 0);
+    let (mut wrong, mut failed_both, mut at_odds, mut empty) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for seed in seed..seed + count {
         let sql = generator::query(seed);
         let partitions = *PARTITIONS.choose(&mut StdRng::seed_from_u64(!seed)).expect("there are some");
@@ -48,7 +48,13 @@ async fn check(engine: &dyn Engine, seed: u64, count: u64) {
                 empty += u64::from(expected.rows() == 0);
                 // An ORDER BY here names all columns, so equal rows are the only ties.
                 let order = if ends_ordered(&sql) { Order::Total } else { Order::Any };
-                compare(&expected, &actual, order).err()
+                match compare(&expected, &actual, order) {
+                    Err(difference) if oracle_also_says(&oracle, &sql, &actual, order).await => {
+                        at_odds.push(format!("seed {seed}, {partitions} partitions: {difference}\n  {sql}"));
+                        None
+                    }
+                    compared => compared.err(),
+                }
             }
             (Err(expected), Err(_)) => {
                 failed_both.push(format!("seed {seed}: {expected}\n{sql}"));
@@ -61,12 +67,32 @@ async fn check(engine: &dyn Engine, seed: u64, count: u64) {
             wrong.push(format!("seed {seed}, {partitions} partitions: {difference}\n  {sql}"));
         }
     }
-    eprintln!("{} wrong, {} failed on both sides, {empty} empty of {count}", wrong.len(), failed_both.len());
+    let (wrong_count, failed_count, odd_count) = (wrong.len(), failed_both.len(), at_odds.len());
+    eprintln!(
+        "{wrong_count} wrong, {failed_count} failed on both sides, {empty} empty of {count}; in {odd_count} the oracle \
+         disagrees with itself\n{}",
+        at_odds.join("\n")
+    );
     assert!(wrong.is_empty(), "{}: {} wrong\n{}", engine.name(), wrong.len(), wrong.join("\n"));
     // Queries that nothing can run, or that find nothing, test nothing.
     let bound = count / 20 + 1;
     assert!(failed_both.len() as u64 <= bound, "too many fail on both sides\n{}", failed_both.join("\n"));
+    // DataFusion 55.2 loses an order by a column that an outer join's condition sets to a constant, at some numbers of
+    // partitions. That is rare; much more would be ours.
+    let bound = count / 500 + 1;
+    assert!(at_odds.len() as u64 <= bound, "the oracle disagrees with itself too often\n{}", at_odds.join("\n"));
     assert!(empty <= count * 2 / 5, "{empty} of {count} answers are empty");
+}
+
+/// Whether single-process DataFusion gives this answer at another number of partitions: then it is at odds with itself.
+async fn oracle_also_says(oracle: &Oracle, sql: &str, actual: &Answer, order: Order) -> bool {
+    for partitions in PARTITIONS {
+        let again = oracle.run(&Request::new(sql).partitions(partitions)).await;
+        if again.is_ok_and(|again| compare(&again, actual, order).is_ok()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The outermost query's: the last one in the text that is not inside parentheses.

@@ -234,13 +234,18 @@ impl Cutter {
         let number = build.schema().fields().len() - 1;
         let projection = join.projection.as_ref().map(|kept| kept.iter().copied().chain([number]).collect());
         let judging = join.builder().with_new_children(vec![build, probe])?.with_projection(projection);
-        let judging = judging.recompute_properties().build_exec()?;
+        // A limit in the join would keep verdicts back: it is applied to what they come to.
+        let judging = judging.with_fetch(None).recompute_properties().build_exec()?;
         let partitions = judging.output_partitioning().partition_count();
         let number = judging.schema().fields().len() - 1;
         let hash = Partitioning::Hash(vec![Arc::new(Column::new(ROW_NUMBER, number))], partitions);
         let unknown = Partitioning::UnknownPartitioning(partitions);
         let read = self.exchange(judging, ExchangeKind::Hash, Some(hash), unknown, vec![])?;
-        Ok(Arc::new(SettleRowsExec::new(read, verdict, plan.schema())))
+        let settled = Arc::new(SettleRowsExec::new(read, verdict, plan.schema()));
+        Ok(match join.fetch() {
+            Some(rows) => Arc::new(LocalLimitExec::new(settled, rows)),
+            None => settled,
+        })
     }
 
     /// A union's partitions are its children's, one after another. A child that is whole while others are spread becomes

@@ -43,8 +43,11 @@ pub const ROW_NUMBER: &str = "__frazil_build_row";
 /// Numbers below it are of one partition's rows, the bits above are the partition's number.
 const ROW_BITS: u32 = 40;
 
-/// Of a row in a hash table, its slack included.
-const SETTLED_BYTES: usize = 32;
+/// Of a row in the hash table, with its slack, also while the table grows.
+const SETTLED_BYTES: usize = 64;
+
+/// Not that of exchanges: rows that are dealt by a hash and then kept by it would share a few of the table's places.
+const SETTLED_SEED: u64 = 0x5e77_1ed0;
 
 /// Whether a plan's rows are numbered.
 pub fn is_numbered(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -234,7 +237,7 @@ impl ExecutionPlan for SettleRowsExec {
         let needed = self.tasks_needed()?;
         let reservation = MemoryConsumer::new(format!("SettleRowsExec[{partition}]")).register(context.memory_pool());
         let input = self.input.execute(partition, context)?;
-        let seen = HashMap::with_hasher(RandomState::default());
+        let seen = HashMap::with_hasher(RandomState::with_seed(SETTLED_SEED));
         Ok(Box::pin(Settling { schema: self.schema(), input, needed, seen, reservation }))
     }
 }

@@ -39,10 +39,12 @@ const STACK_BYTES: usize = 512 << 20;
 const POOLED_SQL_BYTES_MAX: usize = 64 << 10;
 /// Statements in planning, those included whose time was up but whose thread still works.
 const PLANNERS_MAX: usize = 16;
-/// Compressed bytes of scanned files for each partition, beyond which there are more partitions than slots: hash tables are
-/// then smaller and grown in smaller steps. Far from free: at scale 10 (7 GB) four partitions a slot instead of one made
-/// q21 5.8 s of 3.8 s and q2 427 ms of 296 ms, and only q18 a little faster (5.6 s of 6.0 s).
-const PARTITION_BYTES: u64 = 8 << 30;
+/// Compressed bytes of scanned files that one partition may have before there are more of them than slots. More cost
+/// something: at scale 10 (7 GB) four partitions a slot instead of one made q21 5.8 s of 3.8 s on two slots. Too few cost more,
+/// where a hash table grows large: q18 (5.4 GB) on one slot takes 60 s in one partition, 22 in two, 16 in three, 15 in four.
+const PARTITION_BYTES_MAX: u64 = 4 << 30;
+/// What a partition has when there are more.
+const PARTITION_BYTES: u64 = 2 << 30;
 /// More partitions a slot than this cost more than they gain.
 const PARTITIONS_PER_SLOT_MAX: usize = 4;
 
@@ -259,6 +261,9 @@ impl Planner {
         }
         let slots = slots.max(1);
         let base = slots * self.options.partitions_per_slot.max(1);
+        if scan_bytes / base as u64 <= PARTITION_BYTES_MAX {
+            return base;
+        }
         let by_size = usize::try_from(scan_bytes.div_ceil(PARTITION_BYTES)).unwrap_or(usize::MAX);
         // A multiple of the slots, so that each gets as many as the others.
         by_size.div_ceil(slots).saturating_mul(slots).clamp(base, base.max(slots * PARTITIONS_PER_SLOT_MAX))

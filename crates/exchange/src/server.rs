@@ -114,7 +114,8 @@ async fn take_stream(stream: TcpStream, input: Arc<ExchangeInput>, readers: &Han
     let reading = stream.into_std().map(|stream| {
         let input = input.clone();
         let mut reading = JoinSet::new();
-        let read = async move { read_stream(TcpStream::from_std(stream)?, &input).await };
+        let io = Handle::current();
+        let read = async move { read_stream(TcpStream::from_std(stream)?, &input, &io).await };
         reading.spawn_on(read, readers);
         reading
     });
@@ -130,14 +131,15 @@ async fn take_stream(stream: TcpStream, input: Arc<ExchangeInput>, readers: &Han
     input.fail(&failure);
 }
 
-async fn read_stream(stream: TcpStream, input: &Arc<ExchangeInput>) -> io::Result<()> {
+async fn read_stream(stream: TcpStream, input: &Arc<ExchangeInput>, io: &Handle) -> io::Result<()> {
     let (read, write) = stream.into_split();
     let mut read = BufReader::with_capacity(READ_BUFFER_BYTES, read);
     let ledger = CreditLedger::new();
     input.attach(&ledger);
-    // Owned here: the last notes do not matter, a producer that has ended needs no credits.
+    // Owned here: the last notes do not matter, a producer that has ended needs no credits. On the I/O threads: one that is
+    // busy with the batch would keep back the credit for it.
     let mut notes = JoinSet::new();
-    notes.spawn(send_notes(write, ledger.clone()));
+    notes.spawn_on(send_notes(write, ledger.clone()), io);
     let result = take_frames(&mut read, input, &ledger).await;
     if let Err(failure) = result
         && !input.is_done()

@@ -23,8 +23,7 @@ pub fn emits_build_rows(join_type: JoinType) -> bool {
 
 /// Whether the cut can spread a join that collects its build side and emits rows of it.
 pub fn can_be_settled(join: &HashJoinExec) -> bool {
-    // A limit in the join would keep verdicts back.
-    matches!(join.join_type(), JoinType::LeftSemi | JoinType::LeftAnti) && !join.null_aware && join.fetch().is_none()
+    matches!(join.join_type(), JoinType::LeftSemi | JoinType::LeftAnti) && !join.null_aware
 }
 
 #[derive(Debug)]
