@@ -16,6 +16,8 @@ mod cuts;
 mod explain;
 mod faults;
 mod front_door;
+mod interop;
+mod lake;
 mod membership;
 mod queries;
 mod random_queries;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::physical_plan::ExecutionPlan;
+use frazil_catalog::{Backing, Databases, Holder};
 use frazil_common::ByteSize;
 use frazil_coordinator::stage_graph::{Cut, StageGraph, cut};
+use frazil_engine::lake::ensure_default_schema;
 use frazil_engine::limits::StatementLimits;
 use frazil_engine::memory::runtime_env;
 use frazil_engine::planner::{PlanRequest, Planned, Planner, PlannerOptions};
@@ -26,8 +28,16 @@ async fn the_22_queries_are_cut_as_before() {
         time_limit: Duration::from_secs(60),
         partitions_per_slot: 1,
         small_scan: ByteSize(0),
+        file_bytes: ByteSize::mib(256),
     };
-    let planner = Planner::new(env, None, storage, options, tokio::runtime::Handle::current()).expect("a planner");
+    let catalog = spill.path().join("catalog");
+    let root = spill.path().join("warehouse").display().to_string();
+    let databases = Databases::open(Backing::Directory(catalog), &root, &Holder::current("this test")).await;
+    let databases = databases.expect("a catalog");
+    let database = databases.create("frazil").await.expect("a database");
+    ensure_default_schema(&database).await.expect("a schema");
+    let planner =
+        Planner::new(env, databases, None, storage, options, tokio::runtime::Handle::current()).expect("a planner");
     let plan = async |sql: String| {
         let settings = vec![("partitions".to_owned(), "4".to_owned())];
         let request = PlanRequest { sql, database: None, schema: None, settings, slots: 4, executors: 2 };

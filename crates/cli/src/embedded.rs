@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use frazil_common::ErrorCode;
 use frazil_coordinator::Coordinator;
 use frazil_executor::Executor;
 use frazil_proto::secret::ClusterSecret;
@@ -36,7 +37,19 @@ impl Embedded {
         options.rpc_listen = format!("inproc://coordinator-{name}-rpc");
         options.data_listen = format!("inproc://coordinator-{name}-data");
         options.data_advertise = None;
-        let coordinator = Coordinator::start(options, storage.clone(), secret.clone(), data.clone()).await?;
+        // The tables are those of the data directory, unless a coordinator has them already.
+        let lasting = |part: &str| Some(config.cluster.data.join(part).display().to_string());
+        let mut shared = options.clone();
+        shared.catalog = shared.catalog.or_else(|| lasting("catalog"));
+        shared.warehouse = shared.warehouse.or_else(|| lasting("warehouse"));
+        let start = |options| Coordinator::start(options, storage.clone(), secret.clone(), data.clone());
+        let coordinator = match start(shared).await {
+            Err(failure) if failure.code == ErrorCode::CatalogLocked && options.catalog.is_none() => {
+                eprintln!("warning: {failure}; tables made here end with this session, --url has the others");
+                start(options).await?
+            }
+            started => started?,
+        };
 
         let mut started = Vec::with_capacity(executors);
         for number in 1..=executors {

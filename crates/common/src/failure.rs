@@ -11,17 +11,28 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorCode {
     /// The text is not SQL.
     Syntax,
-    /// A table, schema or database that does not exist.
+    UndefinedDatabase,
+    UndefinedSchema,
+    /// A table or view that does not exist.
     UndefinedTable,
     UndefinedColumn,
     UndefinedFunction,
+    /// A moment of a database that never was, or is no longer kept.
+    UndefinedSnapshot,
+    DuplicateDatabase,
+    DuplicateSchema,
     DuplicateTable,
+    DuplicateColumn,
+    /// A schema that is to be dropped and still has tables or views.
+    DependentObjects,
     /// SQL that is well-formed but does not type or plan.
     InvalidStatement,
     /// A request field, setting or option that is out of range or unknown.
     InvalidArgument,
     /// A request id that came with another statement before.
     RequestIdReused,
+    /// A null where a column has none.
+    NotNullViolation,
     /// A value that cannot be computed: a failed cast, overflow, division by zero, a scalar subquery of several rows.
     InvalidData,
     /// Understood, but not something Frazil does.
@@ -45,6 +56,14 @@ pub enum ErrorCode {
     NoExecutors,
     /// An executor died, hung or could not be reached, and trying again did not help.
     ExecutorLost,
+    /// Another commit changed the same thing first.
+    Conflict,
+    /// Another coordinator holds the catalog.
+    CatalogLocked,
+    /// The catalog's storage does not answer within its limits.
+    CatalogUnavailable,
+    /// The catalog holds what it should not.
+    CatalogCorrupt,
     /// No such statement handle.
     UndefinedStatement,
     /// Our own fault: a panic, a broken invariant, a message that does not decode.
@@ -52,15 +71,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 22] = [
+    pub const ALL: [ErrorCode; 34] = [
         Self::Syntax,
+        Self::UndefinedDatabase,
+        Self::UndefinedSchema,
         Self::UndefinedTable,
         Self::UndefinedColumn,
         Self::UndefinedFunction,
+        Self::UndefinedSnapshot,
+        Self::DuplicateDatabase,
+        Self::DuplicateSchema,
         Self::DuplicateTable,
+        Self::DuplicateColumn,
+        Self::DependentObjects,
         Self::InvalidStatement,
         Self::InvalidArgument,
         Self::RequestIdReused,
+        Self::NotNullViolation,
         Self::InvalidData,
         Self::NotSupported,
         Self::TooComplex,
@@ -73,6 +100,10 @@ impl ErrorCode {
         Self::Cancelled,
         Self::NoExecutors,
         Self::ExecutorLost,
+        Self::Conflict,
+        Self::CatalogLocked,
+        Self::CatalogUnavailable,
+        Self::CatalogCorrupt,
         Self::UndefinedStatement,
         Self::Internal,
     ];
@@ -81,12 +112,20 @@ impl ErrorCode {
     pub fn sql_state(self) -> &'static str {
         match self {
             Self::Syntax => "42601",
+            Self::UndefinedDatabase => "3D000",
+            Self::UndefinedSchema => "3F000",
             Self::UndefinedTable => "42P01",
             Self::UndefinedColumn => "42703",
             Self::UndefinedFunction => "42883",
+            Self::UndefinedSnapshot => "02000",
+            Self::DuplicateDatabase => "42P04",
+            Self::DuplicateSchema => "42P06",
             Self::DuplicateTable => "42P07",
+            Self::DuplicateColumn => "42701",
+            Self::DependentObjects => "2BP01",
             Self::InvalidStatement => "42000",
             Self::InvalidArgument | Self::RequestIdReused => "22023",
+            Self::NotNullViolation => "23502",
             Self::InvalidData => "22000",
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
@@ -99,6 +138,10 @@ impl ErrorCode {
             Self::Cancelled => "57014",
             Self::NoExecutors => "57P03",
             Self::ExecutorLost => "57P01",
+            Self::Conflict => "40001",
+            Self::CatalogLocked => "55006",
+            Self::CatalogUnavailable => "08006",
+            Self::CatalogCorrupt => "XX001",
             Self::UndefinedStatement => "02000",
             Self::Internal => "XX000",
         }
@@ -108,13 +151,21 @@ impl ErrorCode {
     pub fn number(self) -> &'static str {
         match self {
             Self::Syntax => "001003",
+            Self::UndefinedDatabase => "002003",
+            Self::UndefinedSchema => "002003",
             Self::UndefinedTable => "002003",
             Self::UndefinedColumn => "000904",
             Self::UndefinedFunction => "002140",
+            Self::UndefinedSnapshot => "000707",
+            Self::DuplicateDatabase => "002002",
+            Self::DuplicateSchema => "002002",
             Self::DuplicateTable => "002002",
+            Self::DuplicateColumn => "002025",
+            Self::DependentObjects => "002269",
             Self::InvalidStatement => "002000",
             Self::InvalidArgument => "391920",
             Self::RequestIdReused => "391921",
+            Self::NotNullViolation => "100072",
             Self::InvalidData => "100038",
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
@@ -127,6 +178,10 @@ impl ErrorCode {
             Self::Cancelled => "000604",
             Self::NoExecutors => "000606",
             Self::ExecutorLost => "000603",
+            Self::Conflict => "000641",
+            Self::CatalogLocked => "300042",
+            Self::CatalogUnavailable => "300043",
+            Self::CatalogCorrupt => "300044",
             Self::UndefinedStatement => "000709",
             Self::Internal => "370001",
         }
@@ -145,7 +200,15 @@ impl ErrorCode {
 
     /// Whether the same statement may succeed when it is sent again unchanged.
     pub fn retryable(self) -> bool {
-        matches!(self, Self::TooManyStatements | Self::NoExecutors | Self::ExecutorLost | Self::ResourcesExhausted)
+        matches!(
+            self,
+            Self::TooManyStatements
+                | Self::NoExecutors
+                | Self::ExecutorLost
+                | Self::ResourcesExhausted
+                | Self::Conflict
+                | Self::CatalogUnavailable
+        )
     }
 
     /// The name that travels; [`ErrorCode::from_name`] reads it.

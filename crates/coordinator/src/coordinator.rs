@@ -1,15 +1,18 @@
 //! A coordinator: its parts, how they are started and how they end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use frazil_catalog::{Backing, CatalogError, Databases, Holder};
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use frazil_engine::errors::to_failure;
+use frazil_engine::lake::ensure_default_schema;
 use frazil_engine::limits::StatementLimits;
 use frazil_engine::memory::{process_directory, runtime_env};
 use frazil_engine::planner::{Planner, PlannerOptions};
 use frazil_engine::runtime::CpuRuntime;
+use frazil_engine::session::DEFAULT_DATABASE;
 use frazil_engine::storage::StorageOptions;
 use frazil_exchange::{DataServer, Hub};
 use frazil_proto::secret::{ClusterSecret, DemandSecret, ShowSecret};
@@ -52,6 +55,8 @@ impl Coordinator {
         data_directory: PathBuf,
     ) -> Result<Self, Failure> {
         let internal = |error: std::io::Error| Failure::internal(format!("coordinator: {error}"));
+        // First, since another coordinator may hold it: nothing has to be taken back then.
+        let databases = open_catalog(&options, &data_directory).await?;
         let (data_listener, data_address) = bind(&options.data_listen).await?;
         let data_address = options.data_advertise.clone().unwrap_or(data_address);
         let hub = Hub::new(&data_address);
@@ -89,6 +94,7 @@ impl Coordinator {
         let env = runtime_env(options.memory, SPILL, &spill, &storage).map_err(|error| to_failure(&error))?;
         let planner = Planner::new(
             env,
+            databases.clone(),
             Some(&data_directory.join("sample")),
             storage,
             PlannerOptions {
@@ -101,6 +107,7 @@ impl Coordinator {
                 time_limit: options.planning_limit(),
                 partitions_per_slot: options.partitions_per_slot,
                 small_scan: options.small_scan,
+                file_bytes: options.file_bytes,
             },
             Handle::current(),
         )?;
@@ -120,6 +127,7 @@ impl Coordinator {
         let results = ResultStore::new(kept, options.result_memory, options.result_disk);
         let statements = StatementService::new(Inner {
             planner,
+            databases,
             runner,
             admission,
             results: Arc::new(results),
@@ -153,6 +161,31 @@ impl Drop for Coordinator {
     fn drop(&mut self) {
         self.tasks.iter().for_each(|task| task.abort());
     }
+}
+
+/// Opens the databases, and makes the one that unqualified names are looked up in.
+async fn open_catalog(options: &CoordinatorOptions, data: &Path) -> Result<Databases, Failure> {
+    let failed = |error: CatalogError| Failure::new(error.code(), error.to_string());
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).map_err(|error| Failure::internal(format!("directory {path:?}: {error}")))
+    };
+    let backing = match options.catalog.as_deref() {
+        Some(url) if url.starts_with("postgres") => Backing::Postgres(url.to_owned()),
+        Some(directory) => Backing::Directory(absolute(PathBuf::from(directory))?),
+        None => Backing::Directory(absolute(data.join("catalog"))?),
+    };
+    let root = match options.warehouse.as_deref() {
+        Some(url) if url.contains("://") => url.to_owned(),
+        Some(directory) => absolute(PathBuf::from(directory))?.display().to_string(),
+        None => absolute(data.join("warehouse"))?.display().to_string(),
+    };
+    let databases = Databases::open(backing, &root, &Holder::current(&options.http_listen)).await.map_err(failed)?;
+    let database = match databases.get(DEFAULT_DATABASE).await {
+        Err(CatalogError::UndefinedDatabase(_)) => databases.create(DEFAULT_DATABASE).await,
+        opened => opened,
+    };
+    ensure_default_schema(&database.map_err(failed)?).await.map_err(failed)?;
+    Ok(databases)
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

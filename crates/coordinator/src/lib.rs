@@ -3,7 +3,7 @@
 //! In reading order: [`statement`] (what a front door sees), [`service`] (the statement service), `lifecycle` (the
 //! phases), `admission`, [`query`] (one query from plan to rows), [`stage_graph`] (the cut), [`placement`] (which
 //! partition runs where), `scheduler` (a run as a state machine) and `dispatch` (which performs it), `membership`
-//! (executors), `results` (kept rows), `explain`, and [`coordinator`], which puts them together.
+//! (executors), `results` (kept rows), `writes` (statements that change the catalog), `explain`, and [`coordinator`], which puts them together.
 //!
 //! Never runs tasks, and reaches executors through `proto` only.
 
@@ -21,6 +21,7 @@ mod scheduler;
 pub mod service;
 pub mod stage_graph;
 pub mod statement;
+mod writes;
 
 pub use coordinator::Coordinator;
 pub use options::CoordinatorOptions;

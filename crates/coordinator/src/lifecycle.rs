@@ -1,7 +1,7 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_common::{ErrorCode, Failure, StatementId};
@@ -37,6 +37,16 @@ pub struct Statement {
     /// The phase, and whether rows can be taken.
     seen: watch::Sender<(Phase, bool)>,
     progress: ProgressCounts,
+    committing: AtomicBool,
+}
+
+/// While it lives, the statement waits for its commit, whatever else is asked of it.
+pub struct Committing<'a>(&'a Statement);
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.committing.store(false, Ordering::Release);
+    }
 }
 
 struct State {
@@ -76,7 +86,17 @@ impl Statement {
             }),
             seen: watch::Sender::new((Phase::Received, false)),
             progress: ProgressCounts::default(),
+            committing: AtomicBool::new(false),
         })
+    }
+
+    pub fn committing(&self) -> Committing<'_> {
+        self.committing.store(true, Ordering::Release);
+        Committing(self)
+    }
+
+    pub fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
     }
 
     /// Moves on; a statement that has ended stays as it is.

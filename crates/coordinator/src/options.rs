@@ -50,6 +50,12 @@ pub struct CoordinatorOptions {
     pub result_disk: ByteSize,
     /// Finished statements that are remembered.
     pub history_max: usize,
+    /// Where the catalog is: a directory, or a PostgreSQL URL; `<data>/catalog` when not given.
+    pub catalog: Option<String>,
+    /// Directory or URL below which new databases keep their files; `<data>/warehouse` when not given.
+    pub warehouse: Option<String>,
+    /// A file that a statement writes is closed when it has so many bytes.
+    pub file_bytes: ByteSize,
     /// Partitions of a stage for each granted slot, before the size of hash tables asks for more.
     pub partitions_per_slot: usize,
     /// A query that scans less runs in one partition on one executor.
@@ -82,6 +88,9 @@ impl Default for CoordinatorOptions {
             result_memory: ByteSize::mib(64),
             result_disk: ByteSize::gib(20),
             history_max: 1000,
+            catalog: None,
+            warehouse: None,
+            file_bytes: ByteSize::mib(256),
             partitions_per_slot: 1,
             small_scan: ByteSize::mib(4),
             memory: ByteSize::mib(256),

@@ -402,7 +402,10 @@ pub fn choose(mut participants: Vec<Participant>, partitions: usize) -> Vec<Part
 pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
     any(plan, |node| {
         is_file_scan(node)
-            || matches!(node.name(), "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec")
+            || matches!(
+                node.name(),
+                "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec" | "WriteFilesExec"
+            )
     })
 }
 

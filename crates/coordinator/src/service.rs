@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use frazil_catalog::Databases;
 use frazil_common::{ErrorCode, Failure, StatementId};
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery, Planner};
 use futures::StreamExt;
@@ -24,6 +25,7 @@ use crate::results::ResultStore;
 use crate::statement::{
     ClusterStatus, Delivery, Phase, ResultInfo, ResultPartition, ResultStream, StatementRequest, StatementStatus,
 };
+use crate::writes;
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
@@ -38,6 +40,7 @@ pub struct StatementService {
 
 pub(crate) struct Inner {
     pub planner: Arc<Planner>,
+    pub databases: Databases,
     pub runner: Arc<QueryRunner>,
     pub admission: Admission,
     pub results: Arc<ResultStore>,
@@ -232,12 +235,18 @@ enum Rows {
 }
 
 async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
+    let mut running = std::pin::pin!(run(&inner, &statement));
     let outcome = tokio::select! {
-        outcome = run(&inner, &statement) => outcome,
+        outcome = &mut running => outcome,
         () = statement.stop.cancelled() => Err(statement.stop_cause()),
         () = tokio::time::sleep_until(statement.deadline) => {
             Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"))
         }
+    };
+    let outcome = match outcome {
+        // A commit is not stopped half-way: nobody could tell whether it was done.
+        Err(_) if statement.is_committing() => running.await,
+        outcome => outcome,
     };
     // Whatever still runs for it, ends.
     statement.stop.cancel();
@@ -248,6 +257,13 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
+    if let Some(id) = request.request_id
+        && let Some(snapshot) = writes::committed_before(inner, id).await?
+    {
+        let done = format!("the request {id} was applied before, as snapshot {snapshot}");
+        statement.advance(Phase::Planned);
+        return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+    }
     let start = std::time::Instant::now();
     let planned = inner.planner.plan(PlanRequest {
         sql: request.sql.clone(),
@@ -271,6 +287,20 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             statement.advance(Phase::Running);
             let rows = explain_analyze(inner, statement, &query, verbose).await?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
+        }
+        Planned::Change(change) => {
+            let done = writes::change(inner, statement, change).await?;
+            return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Remove { written, rows } => {
+            let counted = writes::remove(statement, written, rows).await?;
+            return deliver(inner, statement, Rows::Ready(counted)).await;
+        }
+        Planned::Write { query, written } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let counted = writes::write(inner, statement, &query, written, &run_options(statement, false)).await?;
+            return deliver(inner, statement, Rows::Ready(counted)).await;
         }
         Planned::Query(query) => query,
     };

@@ -401,6 +401,7 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 | "CooperativeExec"
                 | "NumberRowsExec"
                 | "SettleRowsExec"
+                | "WriteFilesExec"
                 | "BufferExec"
                 | "CoalesceBatchesExec"
                 | "AsyncFuncExec"

@@ -47,6 +47,7 @@ use prost::Message;
 
 use crate::build_rows::{NumberRowsExec, SettleRowsExec, Verdict};
 use crate::errors::to_failure;
+use crate::lake::{DeletedRows, WriteFilesExec, WriteTarget, adapter_for};
 use crate::scan::NamingSource;
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
@@ -210,15 +211,48 @@ pub fn decode_partitioning(bytes: &[u8], schema: &Schema, context: &TaskContext)
     decode().map_err(|error| to_failure(&error))
 }
 
+/// A file group, and the delete files of its files: DataFusion's message drops what it does not know of a file.
+#[derive(Clone, PartialEq, Message)]
+struct SplitsMessage {
+    #[prost(message, optional, tag = "1")]
+    group: Option<protobuf::FileGroup>,
+    #[prost(message, repeated, tag = "2")]
+    deletes: Vec<DeletesMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeletesMessage {
+    /// Its place in the group.
+    #[prost(uint32, tag = "1")]
+    file: u32,
+    #[prost(message, optional, tag = "2")]
+    rows: Option<DeletedRows>,
+}
+
 pub fn encode_splits(group: &FileGroup) -> Result<Vec<u8>, Failure> {
-    let message: Result<protobuf::FileGroup> = group.try_into();
-    message.map(|message| message.encode_to_vec()).map_err(|error| to_failure(&error))
+    let deletes = group.iter().enumerate().filter_map(|(index, file)| {
+        let rows = file.extensions.get::<DeletedRows>().cloned()?;
+        Some(DeletesMessage { file: index as u32, rows: Some(rows) })
+    });
+    let deletes = deletes.collect();
+    let group: Result<protobuf::FileGroup> = group.try_into();
+    let group = group.map_err(|error| to_failure(&error))?;
+    Ok(SplitsMessage { group: Some(group), deletes }.encode_to_vec())
 }
 
 pub fn decode_splits(bytes: &[u8]) -> Result<FileGroup, Failure> {
     let decode = || {
-        let message = protobuf::FileGroup::decode(bytes).map_err(malformed)?;
-        FileGroup::try_from(&message)
+        let message = SplitsMessage::decode(bytes).map_err(malformed)?;
+        let group = message.group.ok_or_else(|| malformed("splits without files"))?;
+        let mut files = FileGroup::try_from(&group)?.into_inner();
+        for deletes in message.deletes {
+            let file = files.get_mut(deletes.file as usize);
+            let (Some(file), Some(rows)) = (file, deletes.rows) else {
+                return Err(malformed("deleted rows of no file"));
+            };
+            file.extensions.insert(rows);
+        }
+        Ok(FileGroup::new(files))
     };
     decode().map_err(|error| to_failure(&error))
 }
@@ -230,7 +264,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     node: Option<Node>,
 }
 
@@ -250,6 +284,8 @@ enum Node {
     NumberRows(NumberRowsMessage),
     #[prost(message, tag = "7")]
     SettleRows(SettleRowsMessage),
+    #[prost(message, tag = "8")]
+    WriteFiles(WriteFilesMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -318,6 +354,15 @@ struct SettleRowsMessage {
     schema: Option<protobuf::Schema>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct WriteFilesMessage {
+    /// A [`WriteTarget`] as JSON.
+    #[prost(string, tag = "1")]
+    target: String,
+    #[prost(message, optional, tag = "2")]
+    table_schema: Option<protobuf::Schema>,
+}
+
 #[derive(Default)]
 struct Codec {
     inputs: TaskInputs,
@@ -350,6 +395,11 @@ impl PhysicalExtensionCodec for Codec {
         } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
             let schema = Some(table.schema().as_ref().try_into()?);
             Node::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
+        } else if let Some(write) = node.downcast_ref::<WriteFilesExec>() {
+            Node::WriteFiles(WriteFilesMessage {
+                target: serde_json::to_string(&write.target).map_err(malformed)?,
+                table_schema: Some(write.table_schema.as_ref().try_into()?),
+            })
         } else if node.is::<NumberRowsExec>() {
             Node::NumberRows(NumberRowsMessage {})
         } else if let Some(settle) = node.downcast_ref::<SettleRowsExec>() {
@@ -390,6 +440,12 @@ impl PhysicalExtensionCodec for Codec {
                 Ok(Arc::new(WorkTableExec::new(message.name, schema, None)?))
             }
             Node::EmptySets(message) => self.decode_empty_sets(&message, context, converter),
+            Node::WriteFiles(message) => {
+                let [input] = children else { return Err(malformed("written rows have one input")) };
+                let target: WriteTarget = serde_json::from_str(&message.target).map_err(malformed)?;
+                let schema = Arc::new(decode_schema(message.table_schema.as_ref())?);
+                Ok(Arc::new(WriteFilesExec::new(input.clone(), target, schema)))
+            }
             Node::NumberRows(NumberRowsMessage {}) => {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };
                 Ok(Arc::new(NumberRowsExec::new(input.clone(), self.inputs.partitions.clone())))
@@ -490,7 +546,9 @@ impl Codec {
         let splits = self.inputs.splits.get(&message.scan);
         let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
         let source = NamingSource::wrap(config.file_source().clone());
+        let adapter = adapter_for(config.file_schema());
         let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(splits.clone()).with_source(source);
+        let config = config.with_expr_adapter(adapter);
         Ok(DataSourceExec::from_data_source(config.build()))
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::CatalogProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, S
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as ParsedStatement;
+use frazil_catalog::Databases;
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
@@ -26,9 +28,11 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
+use crate::lake::{self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, Written};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
+use crate::samples::{self, SampleDatabase};
 use crate::storage::StorageOptions;
 use crate::{explain, session, suspects};
 
@@ -55,6 +59,8 @@ pub struct PlannerOptions {
     pub partitions_per_slot: usize,
     /// A query that scans less has one partition.
     pub small_scan: ByteSize,
+    /// A written file that has so many bytes is closed, and another begun.
+    pub file_bytes: ByteSize,
 }
 
 pub struct PlanRequest {
@@ -82,6 +88,17 @@ pub enum Planned {
         query: PlannedQuery,
         verbose: bool,
     },
+    /// Rows that are to be written, and the change that they are part of.
+    Write {
+        query: PlannedQuery,
+        written: Written,
+    },
+    /// A change that removes rows and writes none; `rows` is what it counts.
+    Remove {
+        written: Written,
+        rows: i64,
+    },
+    Change(Change),
     /// Done while planning: declarations and settings. The text tells the user.
     Done(String),
 }
@@ -100,9 +117,13 @@ pub struct PlannedQuery {
     pub scan_bytes: u64,
 }
 
-/// Plans statements over one set of catalogs.
+/// Plans statements over the catalog's databases and the sample data.
 pub struct Planner {
-    base: SessionState,
+    base: Arc<SessionState>,
+    databases: Databases,
+    external: Arc<ExternalTables>,
+    /// Databases that are not the catalog's.
+    others: Vec<(String, Arc<dyn CatalogProvider>)>,
     storage: Arc<StorageOptions>,
     options: PlannerOptions,
     permits: Arc<Semaphore>,
@@ -114,16 +135,23 @@ impl Planner {
     /// `io` drives what planning reads: directories and footers.
     pub fn new(
         env: Arc<RuntimeEnv>,
+        databases: Databases,
         sample_directory: Option<&Path>,
         storage: Arc<StorageOptions>,
         options: PlannerOptions,
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
-        let base = session::base_state(env, sample_directory).map_err(|error| to_failure(&error))?;
+        let base = Arc::new(session::base_state(env.clone()));
+        let sample = |directory: &Path| -> (String, Arc<dyn CatalogProvider>) {
+            let sample = SampleDatabase::new(directory.to_owned(), session::base_state(env.clone()));
+            (samples::DATABASE.to_owned(), Arc::new(sample))
+        };
+        let others = sample_directory.map(sample).into_iter().collect();
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
-        Ok(Arc::new(Self { base, storage, options, permits, threads, io }))
+        let external = Arc::default();
+        Ok(Arc::new(Self { base, databases, external, others, storage, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -167,8 +195,10 @@ impl Planner {
     async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let forced = session::forced_partitions(&request.settings)?;
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
+        let lakes = Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))?;
         let mut state = session::statement_state(
             &self.base,
+            lake::catalogs(&lakes, &self.base, &self.others),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -176,9 +206,21 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
+        if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
+            return Ok(Planned::Change(change));
+        }
         let mut statement = parse_one(&state, &request.sql)?;
         explain::check_options(&mut statement)?;
+        if let Some(query) = lake::query_for(&statement, &state) {
+            statement = parse_one(&state, &query)?;
+        }
+        if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
+            return Ok(Planned::Change(change));
+        }
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
+        if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
+            return self.plan_write(write, &mut state, forced, request.slots).await;
+        }
         match plan {
             LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
@@ -199,6 +241,25 @@ impl Planner {
             query => {
                 let (query, _) = self.plan_query(&mut state, &query, forced, request.slots).await?;
                 Ok(Planned::Query(query))
+            }
+        }
+    }
+
+    async fn plan_write(
+        &self,
+        write: PlannedWrite,
+        state: &mut SessionState,
+        forced: Option<usize>,
+        slots: usize,
+    ) -> Result<Planned, Failure> {
+        match write {
+            PlannedWrite::Change(change) => Ok(Planned::Change(change)),
+            PlannedWrite::NoRows { written, rows } => Ok(Planned::Remove { written, rows }),
+            PlannedWrite::Rows { input, target, table_schema, written } => {
+                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                query.plan = Arc::new(WriteFilesExec::new(query.plan, target, table_schema));
+                query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
             }
         }
     }
@@ -276,26 +337,9 @@ impl Planner {
                 let done = format!("table {} created", table.name);
                 (DdlStatement::CreateExternalTable(table), done)
             }
-            DdlStatement::CreateView(view) => {
-                refuse_unsupported(&view.input)?;
-                let done = format!("view {} created", view.name);
-                (DdlStatement::CreateView(view), done)
-            }
-            DdlStatement::CreateCatalogSchema(schema) => {
-                let done = format!("schema {} created", schema.schema_name);
-                (DdlStatement::CreateCatalogSchema(schema), done)
-            }
             DdlStatement::DropTable(table) => {
                 let done = format!("table {} dropped", table.name);
                 (DdlStatement::DropTable(table), done)
-            }
-            DdlStatement::DropView(view) => {
-                let done = format!("view {} dropped", view.name);
-                (DdlStatement::DropView(view), done)
-            }
-            DdlStatement::DropCatalogSchema(schema) => {
-                let done = format!("schema {} dropped", schema.name);
-                (DdlStatement::DropCatalogSchema(schema), done)
             }
             other => return Err(not_supported(&other.name().to_lowercase())),
         };
@@ -382,8 +426,8 @@ fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure
     })
 }
 
-/// Anything but reading: writing comes with the catalog.
-fn refuse_unsupported(plan: &LogicalPlan) -> Result<(), Failure> {
+/// Anything but reading.
+pub(crate) fn refuse_unsupported(plan: &LogicalPlan) -> Result<(), Failure> {
     let mut refused = None;
     let visited = plan.apply_with_subqueries(|node| {
         refused = match node {
@@ -428,5 +472,7 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
         Result::<u64, DataFusionError>::Ok(bytes * times)
     });
     let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
-    Ok(sizes.into_iter().sum())
+    let lakes = tables.iter().filter_map(|provider| provider.downcast_ref::<LakeTable>());
+    let lakes = try_join_all(lakes.map(LakeTable::bytes)).await.map_err(|error| to_failure(&error))?;
+    Ok(sizes.into_iter().chain(lakes).sum())
 }

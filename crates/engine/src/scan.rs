@@ -27,6 +27,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 use crate::errors::{panic_message, to_failure};
+use crate::lake::SkipDeleted;
 
 /// A file source that adds the file's name to whatever goes wrong in it.
 pub struct NamingSource {
@@ -55,7 +56,8 @@ impl FileSource for NamingSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        Ok(Box::new(Naming { inner: self.inner.create_morselizer(store, config, partition)?, file: () }))
+        let inner = self.inner.create_morselizer(store.clone(), config, partition)?;
+        Ok(Box::new(Naming { inner: SkipDeleted::wrap(inner, store), file: () }))
     }
 
     fn table_schema(&self) -> &TableSchema {

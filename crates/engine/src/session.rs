@@ -1,10 +1,9 @@
 //! The session every statement starts from, and the settings a user may change for one statement.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::catalog::CatalogProviderList;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig};
@@ -16,7 +15,6 @@ use frazil_common::{ErrorCode, Failure};
 
 use crate::errors::to_failure;
 use crate::rules;
-use crate::samples::{self, SampleDatabase};
 
 /// Where unqualified names are looked up.
 pub const DEFAULT_DATABASE: &str = "frazil";
@@ -48,37 +46,28 @@ fn base_config() -> SessionConfig {
     config
 }
 
-/// A session with our rules and catalogs `frazil` (declared tables) and `sample`.
-pub fn base_state(env: Arc<RuntimeEnv>, sample_directory: Option<&Path>) -> Result<SessionState> {
-    let build = || {
-        SessionStateBuilder::new()
-            .with_default_features()
-            .with_config(base_config())
-            .with_runtime_env(env.clone())
-            .with_physical_optimizer_rules(rules::physical_rules())
-            .build()
-    };
-    let state = build();
-    let database = MemoryCatalogProvider::new();
-    database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
-    state.catalog_list().register_catalog(DEFAULT_DATABASE.to_owned(), Arc::new(database));
-    if let Some(directory) = sample_directory {
-        let sample = SampleDatabase::new(directory.to_owned(), build());
-        state.catalog_list().register_catalog(samples::DATABASE.to_owned(), Arc::new(sample));
-    }
-    Ok(state)
+/// A session with our rules, and no catalogs.
+pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
+    SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(base_config())
+        .with_runtime_env(env)
+        .with_physical_optimizer_rules(rules::physical_rules())
+        .build()
 }
 
 /// A statement's own session: the base with its settings.
 pub fn statement_state(
     base: &SessionState,
+    catalogs: Arc<dyn CatalogProviderList>,
     partitions: usize,
     database: Option<&str>,
     schema: Option<&str>,
     settings: &[(String, String)],
 ) -> Result<SessionState, Failure> {
     let env = statement_env(base.runtime_env()).map_err(|error| to_failure(&error))?;
-    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build();
+    let state = SessionStateBuilder::new_from_existing(base.clone());
+    let mut state = state.with_runtime_env(env).with_catalog_list(catalogs).build();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = partitions;
     // With one partition there is nothing to deal out, and nothing to gain from reading one file in pieces.

@@ -109,7 +109,7 @@ impl Executor {
         let hub = Hub::new(&data_address);
         let cpu = CpuRuntime::new("slot", slots).map_err(io_failure)?;
         let shared = Arc::new(Shared {
-            base: session::base_state(env, None).map_err(|error| to_failure(&error))?,
+            base: session::base_state(env),
             id: id.clone(),
             boot: BootId::mint(),
             io: Handle::current(),

@@ -71,6 +71,7 @@ pub struct Cluster {
     executors: Vec<Process>,
     coordinator: Process,
     coordinator_rpc: String,
+    http: String,
     // Last, so that the processes are gone when their directory is.
     directory: TempDir,
 }
@@ -94,6 +95,7 @@ impl Cluster {
         let (coordinator, ready) = Process::start("coordinator", command, directory.path());
         let http = ready.field("http");
         let mut cluster = Self {
+            http: http.clone(),
             name: format!("cluster of {} executors", options.executors),
             client: Client::new(http),
             executors: Vec::new(),
@@ -152,6 +154,20 @@ impl Cluster {
     /// As an orderly stop asks for: running tasks may finish.
     pub fn terminate_executor(&self, index: usize) {
         self.executors[index].signal(libc::SIGTERM);
+    }
+
+    /// As a crash and a start after it would: a new coordinator in the same directory, at the same addresses. Executors find it by
+    /// themselves.
+    pub fn restart_coordinator(&mut self) {
+        self.coordinator.kill();
+        let mut command = command("coordinator", &self.directory.path().join("coordinator"));
+        let listen = |address: &str| address.trim_start_matches("http://").to_owned();
+        command.args(["--http-listen", &listen(&self.http), "--rpc-listen", &listen(&self.coordinator_rpc)]);
+        command.args(["--data-listen", "127.0.0.1:0"]);
+        set_options(&mut command, "COORDINATOR", &self.options.coordinator);
+        command.envs(self.options.environment.iter().cloned());
+        let (coordinator, _) = Process::start("coordinator-again", command, self.directory.path());
+        self.coordinator = coordinator;
     }
 
     /// Waits for an executor that ends by itself; `None` when it does not.

@@ -1,0 +1,410 @@
+//! One database: a DuckLake of its own, its views by snapshot and its files by table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::RwLock;
+
+use crate::error::{CatalogError, Result};
+use crate::files::{DataFile, FileFilter, TableStatistics};
+use crate::ids::{ColumnId, SnapshotId, TableId};
+use crate::model::Table;
+use crate::snapshot::{
+    At, ContentsCache, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView, dropped_tables, latest,
+    read_snapshot, resolve,
+};
+use crate::sql::{Sql, Tx, Value};
+use crate::table_files::TableFiles;
+use crate::transaction::Transaction;
+use crate::{lake_tables, load, sql};
+
+/// Files of all tables that are kept in memory; beyond it, the tables that were used least recently are forgotten.
+const FILES_KEPT: usize = 4_000_000;
+
+/// A handle; clones are the same database.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) sql: Sql,
+    pub(crate) data_path: String,
+    contents: Mutex<ContentsCache>,
+    files: Mutex<FileCache>,
+    /// The latest snapshot that anyone has seen: files are looked at only when they are at least that new.
+    seen: Mutex<SnapshotId>,
+    pins: Mutex<BTreeMap<SnapshotId, usize>>,
+    /// Commits of this process take turns here rather than by SQLite's polling.
+    pub(crate) committing: tokio::sync::Mutex<()>,
+    #[cfg(any(test, feature = "failpoints"))]
+    pub(crate) failpoint: crate::failpoints::Hook,
+}
+
+#[derive(Default)]
+struct FileCache {
+    tables: HashMap<TableId, CachedTable>,
+    tick: u64,
+}
+
+struct CachedTable {
+    used: u64,
+    /// As of the last look.
+    count: usize,
+    files: Arc<RwLock<TableFiles>>,
+}
+
+/// Keeps a snapshot, and so its files, from being expired by this process.
+pub struct Pin {
+    database: Database,
+    snapshot: SnapshotId,
+}
+
+/// How a file written by another tool names its columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MappedColumn {
+    pub source_name: String,
+    pub column: ColumnId,
+    /// Of another mapped column, for nested ones: an index into the list.
+    pub parent: Option<usize>,
+    pub is_partition: bool,
+}
+
+impl Database {
+    /// Creates a database in an SQLite file that does not exist. The data path gets a `/` at its end if it has none.
+    pub async fn create_sqlite(name: &str, file: &Path, data_path: &str) -> Result<Self> {
+        if file.exists() {
+            return Err(CatalogError::DuplicateDatabase(name.to_owned()));
+        }
+        let sql = Sql::open_sqlite(file, true).await?;
+        Self::create(name, sql, data_path).await
+    }
+
+    pub async fn open_sqlite(name: &str, file: &Path) -> Result<Self> {
+        if !file.exists() {
+            return Err(CatalogError::UndefinedDatabase(name.to_owned()));
+        }
+        Self::open(name, Sql::open_sqlite(file, false).await?).await
+    }
+
+    /// Creates a database in a schema of a PostgreSQL database, and the schema.
+    pub async fn create_postgres(name: &str, url: &str, schema: &str, data_path: &str) -> Result<Self> {
+        let sql = Sql::open_postgres(url, schema).await?;
+        let Sql::Postgres(pool) = &sql else { unreachable!("it was opened as PostgreSQL") };
+        let mut tx = Tx::Postgres(pool.begin().await.map_err(|e| CatalogError::sql("creating a database", e))?);
+        tx.script("creating a database", &format!("CREATE SCHEMA {}", sql::quote(schema))).await?;
+        tx.commit().await?;
+        Self::create(name, sql, data_path).await
+    }
+
+    pub async fn open_postgres(name: &str, url: &str, schema: &str) -> Result<Self> {
+        Self::open(name, Sql::open_postgres(url, schema).await?).await
+    }
+
+    async fn create(name: &str, sql: Sql, data_path: &str) -> Result<Self> {
+        let data_path = if data_path.ends_with('/') { data_path.to_owned() } else { format!("{data_path}/") };
+        let mut tx = begin_ddl(&sql).await?;
+        lake_tables::create(&sql, &mut tx, &data_path).await?;
+        tx.commit().await?;
+        Ok(Self::new(name, sql, data_path))
+    }
+
+    async fn open(name: &str, sql: Sql) -> Result<Self> {
+        let mut tx = begin_ddl(&sql).await?;
+        let data_path = lake_tables::open(&mut tx, name).await?;
+        tx.commit().await?;
+        Ok(Self::new(name, sql, data_path))
+    }
+
+    fn new(name: &str, sql: Sql, data_path: String) -> Self {
+        let inner = Inner {
+            name: name.to_owned(),
+            sql,
+            data_path,
+            contents: Mutex::default(),
+            files: Mutex::default(),
+            seen: Mutex::new(SnapshotId(0)),
+            pins: Mutex::default(),
+            committing: tokio::sync::Mutex::default(),
+            #[cfg(any(test, feature = "failpoints"))]
+            failpoint: Default::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Ends with a `/`.
+    pub fn data_path(&self) -> &str {
+        &self.inner.data_path
+    }
+
+    /// What the database holds at a moment. Costs one small query where that is already in memory.
+    pub async fn snapshot(&self, at: At) -> Result<Arc<SnapshotView>> {
+        let mut tx = self.inner.sql.read().await?;
+        let latest = latest(&mut tx).await?;
+        let snapshot = resolve(&mut tx, &self.inner.name, &at, &latest).await?;
+        {
+            let mut seen = self.inner.seen.lock();
+            *seen = latest.id.max(*seen);
+        }
+        self.view(&mut tx, snapshot).await.map(Arc::new)
+    }
+
+    pub(crate) async fn view(&self, tx: &mut Tx, snapshot: Snapshot) -> Result<SnapshotView> {
+        let known = self.inner.contents.lock().get(snapshot.schema_version);
+        let contents = match known {
+            Some(contents) => contents,
+            None => {
+                let contents = Arc::new(load::contents(tx, snapshot.id, &self.inner.data_path).await?);
+                self.inner.contents.lock().put(snapshot.schema_version, contents.clone());
+                contents
+            }
+        };
+        Ok(SnapshotView { snapshot, contents })
+    }
+
+    /// Snapshots from the latest back, at most `limit`.
+    pub async fn snapshots(&self, limit: u32) -> Result<Vec<SnapshotRecord>> {
+        let mut tx = self.inner.sql.read().await?;
+        let sql = format!(
+            "SELECT {}, changes_made, author, commit_message, commit_extra_info FROM ducklake_snapshot s \
+             LEFT JOIN ducklake_snapshot_changes USING (snapshot_id) ORDER BY s.snapshot_id DESC LIMIT $1",
+            SNAPSHOT_COLUMNS.replacen("snapshot_id", "s.snapshot_id", 1)
+        );
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        tx.all("listing snapshots", &sql, &[Value::int(i64::from(limit))], |row| {
+            Ok(SnapshotRecord {
+                snapshot: read_snapshot(&row)?,
+                changes: row.text_or_null(5)?.unwrap_or_default().to_owned(),
+                author: owned(row.text_or_null(6)?),
+                message: owned(row.text_or_null(7)?),
+                extra_info: owned(row.text_or_null(8)?),
+            })
+        })
+        .await
+    }
+
+    /// Tables that `Transaction::undrop_table` can restore, the last dropped first.
+    pub async fn dropped_tables(&self) -> Result<Vec<DroppedTable>> {
+        dropped_tables(&self.inner.sql).await
+    }
+
+    /// The snapshot that a request made, if it was committed.
+    pub async fn find_request(&self, request_id: &str) -> Result<Option<SnapshotId>> {
+        let mut tx = self.inner.sql.read().await?;
+        find_request(&mut tx, request_id).await
+    }
+
+    /// The files of a table at the view's snapshot that may hold rows that the filter's ranges ask for.
+    pub async fn files(&self, view: &SnapshotView, table: TableId, filter: &FileFilter) -> Result<Vec<DataFile>> {
+        let table = view.table_by_id(table)?;
+        let mut columns: Vec<_> = filter.ranges.iter().map(|range| range.column).collect();
+        columns.extend(&filter.statistics);
+        self.with_files(view, table, &columns, |files| files.select(table, view.snapshot.id, filter)).await?
+    }
+
+    /// Sums over a table's files, with bounds of the columns that are asked for.
+    pub async fn table_statistics(
+        &self,
+        view: &SnapshotView,
+        table: TableId,
+        columns: &[ColumnId],
+    ) -> Result<TableStatistics> {
+        let table = view.table_by_id(table)?;
+        self.with_files(view, table, columns, |files| files.statistics(view.snapshot.id, columns)).await
+    }
+
+    async fn with_files<T>(
+        &self,
+        view: &SnapshotView,
+        table: &Table,
+        columns: &[ColumnId],
+        look: impl FnOnce(&TableFiles) -> T,
+    ) -> Result<T> {
+        let newest = view.snapshot.id.max(*self.inner.seen.lock());
+        let cached = self.inner.files.lock().get(table.id);
+        {
+            let files = cached.read().await;
+            if table.inlined_tables.is_empty() && files.covers(newest, table, columns) {
+                files.refuse_inlined_deletes(table, view.snapshot.id)?;
+                return Ok(look(&files));
+            }
+        }
+        let mut files = cached.write().await;
+        let mut tx = self.inner.sql.read().await?;
+        self.refuse_inlined(&mut tx, table, view.snapshot.id).await?;
+        let latest = latest(&mut tx).await?;
+        files.sync(&mut tx, table, &latest, columns).await?;
+        files.inlined_deletes_from = self.inlined_deletes_from(&mut tx, table.id).await?;
+        drop(tx);
+        files.refuse_inlined_deletes(table, view.snapshot.id)?;
+        let files = files.downgrade();
+        self.inner.files.lock().put(table.id, files.len());
+        Ok(look(&files))
+    }
+
+    /// DuckDB may keep rows in the metadata database. We do not read those.
+    async fn refuse_inlined(&self, tx: &mut Tx, table: &Table, at: SnapshotId) -> Result<()> {
+        for name in &table.inlined_tables {
+            let sql = format!(
+                "SELECT row_id FROM {} WHERE begin_snapshot <= $1 AND (end_snapshot IS NULL OR end_snapshot > $1) LIMIT 1",
+                sql::quote(name)
+            );
+            if tx.first("looking for inlined rows", &sql, &[Value::int(at.0)], |row| row.int(0)).await?.is_some() {
+                return Err(CatalogError::InlinedData { table: table.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first snapshot from which on DuckDB keeps positions of deleted rows in the metadata database.
+    async fn inlined_deletes_from(&self, tx: &mut Tx, table: TableId) -> Result<Option<SnapshotId>> {
+        let name = format!("ducklake_inlined_delete_{table}");
+        let sql = match self.inner.sql.is_postgres() {
+            true => "SELECT 1::bigint FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
+            false => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1",
+        };
+        if tx.first("looking for inlined deletes", sql, &[Value::text(&name)], |row| row.int(0)).await?.is_none() {
+            return Ok(None);
+        }
+        let sql = format!("SELECT MIN(begin_snapshot) FROM {}", sql::quote(&name));
+        let first = tx.first("looking for inlined deletes", &sql, &[], |row| row.int_or_null(0)).await?;
+        Ok(first.flatten().map(SnapshotId))
+    }
+
+    /// Names for the columns of files that carry no field ids; see [`DataFile::mapping_id`].
+    pub async fn column_mapping(&self, mapping_id: i64) -> Result<Vec<MappedColumn>> {
+        let mut tx = self.inner.sql.read().await?;
+        let sql = "SELECT column_id, source_name, target_field_id, parent_column, is_partition FROM ducklake_name_mapping \
+                   WHERE mapping_id = $1 ORDER BY column_id";
+        let rows = tx
+            .all("reading a column mapping", sql, &[Value::int(mapping_id)], |row| {
+                let mapped = MappedColumn {
+                    source_name: row.text(1)?.to_owned(),
+                    column: ColumnId(row.int(2)?),
+                    parent: None,
+                    is_partition: row.bool_or_null(4)?.unwrap_or(false),
+                };
+                Ok((row.int(0)?, row.int_or_null(3)?, mapped))
+            })
+            .await?;
+        let index: HashMap<i64, usize> = rows.iter().enumerate().map(|(at, (id, ..))| (*id, at)).collect();
+        let nested = |(_, parent, mapped): (i64, Option<i64>, MappedColumn)| MappedColumn {
+            parent: parent.and_then(|parent| index.get(&parent).copied()),
+            ..mapped
+        };
+        Ok(rows.into_iter().map(nested).collect())
+    }
+
+    /// Starts collecting changes against what `base` shows. Nothing is written before the commit.
+    pub fn begin(&self, base: Arc<SnapshotView>) -> Transaction {
+        Transaction::new(self.clone(), base)
+    }
+
+    /// Keeps a snapshot from being expired as long as the pin lives.
+    pub fn pin(&self, snapshot: SnapshotId) -> Pin {
+        *self.inner.pins.lock().entry(snapshot).or_default() += 1;
+        Pin { database: self.clone(), snapshot }
+    }
+
+    pub(crate) fn pinned(&self) -> Vec<SnapshotId> {
+        self.inner.pins.lock().keys().copied().collect()
+    }
+
+    /// Takes note of a commit of our own.
+    pub(crate) fn committed(&self, snapshot: SnapshotId) {
+        let mut seen = self.inner.seen.lock();
+        *seen = snapshot.max(*seen);
+    }
+
+    /// Forgets what is in memory, after rows of the past were removed.
+    pub(crate) fn forget_files(&self) {
+        *self.inner.files.lock() = FileCache::default();
+    }
+
+    /// Closes all connections. Handles that are left fail from then on.
+    pub async fn close(&self) {
+        self.inner.sql.close().await;
+    }
+
+    #[cfg(any(test, feature = "failpoints"))]
+    pub fn set_failpoint(&self, hook: impl Fn(crate::failpoints::Step) -> Result<()> + Send + Sync + 'static) {
+        *self.inner.failpoint.lock() = Some(Box::new(hook));
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl Pin {
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub fn snapshot(&self) -> SnapshotId {
+        self.snapshot
+    }
+}
+
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        self.database.pin(self.snapshot)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.database.inner.pins.lock();
+        if let Some(count) = pins.get_mut(&self.snapshot) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.snapshot);
+            }
+        }
+    }
+}
+
+impl FileCache {
+    fn get(&mut self, table: TableId) -> Arc<RwLock<TableFiles>> {
+        self.tick += 1;
+        let fresh = || CachedTable { used: 0, count: 0, files: Arc::default() };
+        let cached = self.tables.entry(table).or_insert_with(fresh);
+        cached.used = self.tick;
+        cached.files.clone()
+    }
+
+    fn put(&mut self, table: TableId, count: usize) {
+        if let Some(cached) = self.tables.get_mut(&table) {
+            cached.count = count;
+        }
+        while self.tables.len() > 1 && self.tables.values().map(|t| t.count).sum::<usize>() > FILES_KEPT {
+            let oldest = self.tables.iter().min_by_key(|(_, t)| t.used).map(|(id, _)| *id);
+            oldest.map(|id| self.tables.remove(&id));
+        }
+    }
+}
+
+/// A write transaction before the tables are there that others lock.
+pub(crate) async fn begin_ddl(sql: &Sql) -> Result<Tx> {
+    let doing = "opening a database";
+    Ok(match sql {
+        Sql::Sqlite(pool) => {
+            Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| CatalogError::sql(doing, e))?)
+        }
+        Sql::Postgres(pool) => Tx::Postgres(pool.begin().await.map_err(|e| CatalogError::sql(doing, e))?),
+    })
+}
+
+pub(crate) async fn find_request(tx: &mut Tx, request_id: &str) -> Result<Option<SnapshotId>> {
+    let sql = "SELECT snapshot_id FROM frazil_commit WHERE request_id = $1";
+    tx.first("looking for a request", sql, &[Value::text(request_id)], |row| row.int(0).map(SnapshotId)).await
+}

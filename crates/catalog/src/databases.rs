@@ -1,0 +1,326 @@
+//! The instance's databases: a registry of names, and one lake for each.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::database::{Database, begin_ddl};
+use crate::error::{CatalogError, Result};
+use crate::ids::{SchemaId, TableId};
+use crate::lock::CatalogLock;
+use crate::snapshot::{At, SnapshotView};
+use crate::sql::{Sql, Tx, Value, quote};
+use crate::time;
+use crate::transaction::CommitInfo;
+
+pub use crate::lock::Holder;
+
+/// Where the metadata are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// A directory: `frazil.db` is the registry, `<name>.ducklake` a database. For one coordinator.
+    Directory(PathBuf),
+    /// A PostgreSQL database: the schema `frazil` is the registry, another one for each database. For several coordinators.
+    Postgres(String),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DatabaseRecord {
+    pub id: Uuid,
+    pub name: String,
+    pub data_path: String,
+    pub created_at: SystemTime,
+    pub dropped_at: Option<SystemTime>,
+    /// The file's name in the directory, or the PostgreSQL schema.
+    store: String,
+}
+
+/// A handle; clones are the same registry.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    inner: Arc<Registry>,
+}
+
+#[derive(Debug)]
+struct Registry {
+    backing: Backing,
+    sql: RegistrySql,
+    /// Ends with a `/`.
+    data_root: String,
+    open: Mutex<HashMap<Uuid, Database>>,
+    _lock: Option<CatalogLock>,
+}
+
+struct RegistrySql(Sql);
+
+impl std::fmt::Debug for RegistrySql {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RegistrySql")
+    }
+}
+
+const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_database(database_id VARCHAR PRIMARY KEY, name VARCHAR NOT NULL, \
+                      store VARCHAR NOT NULL UNIQUE, data_path VARCHAR NOT NULL, created_at VARCHAR NOT NULL, \
+                      dropped_at VARCHAR)";
+const COLUMNS: &str = "database_id, name, store, data_path, created_at, dropped_at";
+const REGISTRY_SCHEMA: &str = "frazil";
+
+impl Databases {
+    /// Opens the registry, or creates it. New databases get `<data_root>/<name>/` for their files.
+    pub async fn open(backing: Backing, data_root: &str, holder: &Holder) -> Result<Self> {
+        let doing = "opening the catalog";
+        let (sql, lock) = match &backing {
+            Backing::Directory(directory) => {
+                std::fs::create_dir_all(directory).map_err(|e| CatalogError::io(doing, e))?;
+                let lock = CatalogLock::take(&directory.join("frazil.lock"), holder)?;
+                (Sql::open_sqlite(&directory.join("frazil.db"), true).await?, Some(lock))
+            }
+            Backing::Postgres(url) => {
+                let sql = Sql::open_postgres(url, REGISTRY_SCHEMA).await?;
+                let mut tx = begin_ddl(&sql).await?;
+                // Two coordinators may start at once, and IF NOT EXISTS is no help against that.
+                tx.script(doing, "SELECT pg_advisory_xact_lock(7023401985)").await?;
+                tx.script(doing, &format!("CREATE SCHEMA IF NOT EXISTS {REGISTRY_SCHEMA}")).await?;
+                tx.script(doing, TABLES).await?;
+                tx.commit().await?;
+                (sql, None)
+            }
+        };
+        let mut tx = begin_ddl(&sql).await?;
+        tx.script(doing, TABLES).await?;
+        tx.commit().await?;
+        let data_root = if data_root.ends_with('/') { data_root.to_owned() } else { format!("{data_root}/") };
+        let inner = Registry { backing, sql: RegistrySql(sql), data_root, open: Mutex::default(), _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// All databases by name, also those dropped and not yet purged.
+    pub async fn list(&self) -> Result<Vec<DatabaseRecord>> {
+        let mut tx = self.inner.sql.0.read().await?;
+        read_records(&mut tx).await
+    }
+
+    pub async fn get(&self, name: &str) -> Result<Database> {
+        self.open_record(&self.record(name).await?).await
+    }
+
+    async fn record(&self, name: &str) -> Result<DatabaseRecord> {
+        let found = self.list().await?.into_iter().find(|one| one.name == name && one.dropped_at.is_none());
+        found.ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))
+    }
+
+    async fn open_record(&self, record: &DatabaseRecord) -> Result<Database> {
+        let mut open = self.inner.open.lock().await;
+        if let Some(database) = open.get(&record.id) {
+            return Ok(database.clone());
+        }
+        let database = match &self.inner.backing {
+            Backing::Directory(directory) => {
+                Database::open_sqlite(&record.name, &directory.join(&record.store)).await?
+            }
+            Backing::Postgres(url) => Database::open_postgres(&record.name, url, &record.store).await?,
+        };
+        open.insert(record.id, database.clone());
+        Ok(database)
+    }
+
+    pub async fn create(&self, name: &str) -> Result<Database> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$';
+        if name.is_empty() || name.len() > 200 || !name.bytes().all(good) {
+            return Err(CatalogError::Invalid(format!(
+                "\"{name}\" cannot name a database: letters, digits, _, - and $ can, at most 200"
+            )));
+        }
+        let mut tx = self.inner.sql.0.write("frazil_database").await?;
+        let records = read_records(&mut tx).await?;
+        if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
+            return Err(CatalogError::DuplicateDatabase(name.to_owned()));
+        }
+        let id = Uuid::now_v7();
+        // A dropped database of that name keeps its files until it is purged; so may one whose registration failed.
+        let suffix = id.simple().to_string().split_off(20);
+        let plain = records.iter().all(|one| one.name != name);
+        let unique = if plain { name.to_owned() } else { format!("{name}-{suffix}") };
+        let data_path = format!("{}{unique}/", self.inner.data_root);
+        let (store, database) = match &self.inner.backing {
+            Backing::Directory(directory) => {
+                let mut store = format!("{unique}.ducklake");
+                if directory.join(&store).exists() {
+                    store = format!("{name}-{suffix}.ducklake");
+                }
+                let database = Database::create_sqlite(name, &directory.join(&store), &data_path).await?;
+                (store, database)
+            }
+            Backing::Postgres(url) => {
+                let store = format!("lake_{}", id.simple());
+                let database = Database::create_postgres(name, url, &store, &data_path).await?;
+                (store, database)
+            }
+        };
+        let row = vec![
+            Value::text(id.to_string()),
+            Value::text(name),
+            Value::text(store),
+            Value::text(data_path),
+            Value::text(time::format_moment(SystemTime::now())),
+        ];
+        tx.insert(
+            "registering a database",
+            "frazil_database",
+            "database_id, name, store, data_path, created_at",
+            &[row],
+        )
+        .await?;
+        tx.commit().await?;
+        self.inner.open.lock().await.insert(id, database.clone());
+        Ok(database)
+    }
+
+    /// Drops a database. It can be undropped until it is purged.
+    pub async fn drop(&self, name: &str) -> Result<()> {
+        let record = self.record(name).await?;
+        let mut tx = self.inner.sql.0.write("frazil_database").await?;
+        let sql = "UPDATE frazil_database SET dropped_at = $1 WHERE database_id = $2 AND dropped_at IS NULL";
+        let args = [Value::text(time::format_moment(SystemTime::now())), Value::text(record.id.to_string())];
+        if tx.execute("dropping a database", sql, &args).await? == 0 {
+            return Err(CatalogError::UndefinedDatabase(name.to_owned()));
+        }
+        tx.commit().await?;
+        self.inner.open.lock().await.remove(&record.id);
+        Ok(())
+    }
+
+    /// Restores the database of that name that was dropped last.
+    pub async fn undrop(&self, name: &str) -> Result<Database> {
+        let mut tx = self.inner.sql.0.write("frazil_database").await?;
+        let records = read_records(&mut tx).await?;
+        if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
+            return Err(CatalogError::DuplicateDatabase(name.to_owned()));
+        }
+        let dropped = records.into_iter().filter(|one| one.name == name).max_by_key(|one| one.dropped_at);
+        let record = dropped.ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))?;
+        let sql = "UPDATE frazil_database SET dropped_at = NULL WHERE database_id = $1";
+        tx.execute("restoring a database", sql, &[Value::text(record.id.to_string())]).await?;
+        tx.commit().await?;
+        self.open_record(&record).await
+    }
+
+    /// Forgets a dropped database for good, and returns the paths of files that no other database has.
+    pub async fn purge(&self, id: Uuid) -> Result<Vec<String>> {
+        let records = self.list().await?;
+        let found = records.iter().find(|one| one.id == id && one.dropped_at.is_some());
+        let record = found.ok_or_else(|| CatalogError::UndefinedDatabase(format!("dropped {id}")))?;
+        let database = self.open_record(record).await?;
+        let mut paths = database.referenced_paths().await?;
+        for other in records.iter().filter(|one| one.id != id) {
+            for path in self.open_record(other).await?.referenced_paths().await? {
+                paths.remove(&path);
+            }
+        }
+        let mut tx = self.inner.sql.0.write("frazil_database").await?;
+        let args = [Value::text(id.to_string())];
+        tx.execute("forgetting a database", "DELETE FROM frazil_database WHERE database_id = $1", &args).await?;
+        if let Backing::Postgres(_) = &self.inner.backing {
+            tx.script("forgetting a database", &format!("DROP SCHEMA {} CASCADE", quote(&record.store))).await?;
+        }
+        tx.commit().await?;
+        self.inner.open.lock().await.remove(&id);
+        database.close().await;
+        if let Backing::Directory(directory) = &self.inner.backing {
+            remove_sqlite(&directory.join(&record.store));
+        }
+        let mut paths: Vec<_> = paths.into_iter().collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].
+    pub async fn all(&self) -> Result<Vec<Database>> {
+        let mut all = Vec::new();
+        for record in self.list().await? {
+            all.push(self.open_record(&record).await?);
+        }
+        Ok(all)
+    }
+
+    /// Those that are not dropped.
+    pub async fn current(&self) -> Result<Vec<Database>> {
+        let mut current = Vec::new();
+        for record in self.list().await?.iter().filter(|record| record.dropped_at.is_none()) {
+            current.push(self.open_record(record).await?);
+        }
+        Ok(current)
+    }
+
+    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared.
+    pub async fn clone_database(&self, source: &str, at: At, name: &str, info: CommitInfo) -> Result<Database> {
+        let source = self.get(source).await?;
+        let view = source.snapshot(at).await?;
+        let _pin = source.pin(view.snapshot.id);
+        let target = self.create(name).await?;
+        match copy_contents(&source, &view, &target, info).await {
+            Ok(()) => Ok(target),
+            Err(error) => {
+                // Nobody has seen it yet.
+                let record = self.record(name).await?;
+                self.drop(name).await?;
+                self.purge(record.id).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database, info: CommitInfo) -> Result<()> {
+    let mut tx = target.begin(target.snapshot(At::Latest).await?);
+    let mut schemas: BTreeMap<SchemaId, SchemaId> = BTreeMap::new();
+    for schema in view.schemas() {
+        let there = tx.view().schema(&schema.name).map(|schema| schema.id);
+        schemas.insert(schema.id, there.or_else(|_| tx.create_schema(&schema.name))?);
+    }
+    let in_target = |id: SchemaId| {
+        schemas.get(&id).copied().ok_or_else(|| CatalogError::Corrupt(format!("schema #{id} does not exist")))
+    };
+    let tables: Vec<(TableId, SchemaId, String)> =
+        view.tables().map(|table| (table.id, table.schema_id, table.name.clone())).collect();
+    for (id, schema, name) in tables {
+        tx.clone_table(source, view, id, in_target(schema)?, &name).await?;
+    }
+    for view in view.views() {
+        tx.create_view(in_target(view.schema_id)?, &view.name, &view.sql, &view.dialect)?;
+    }
+    tx.commit(info).await.map(|_| ())
+}
+
+async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {
+    let sql = format!("SELECT {COLUMNS} FROM frazil_database ORDER BY name, created_at");
+    tx.all("listing databases", &sql, &[], |row| {
+        let corrupt = || CatalogError::Corrupt("a database is registered with an unreadable id or time".to_owned());
+        Ok(DatabaseRecord {
+            id: row.text(0)?.parse().map_err(|_| corrupt())?,
+            name: row.text(1)?.to_owned(),
+            store: row.text(2)?.to_owned(),
+            data_path: row.text(3)?.to_owned(),
+            created_at: time::parse_moment(row.text(4)?).ok_or_else(corrupt)?,
+            dropped_at: row.text_or_null(5)?.map(|text| time::parse_moment(text).ok_or_else(corrupt)).transpose()?,
+        })
+    })
+    .await
+}
+
+/// A file that stays behind is in nobody's way: names of files are looked for before they are used.
+fn remove_sqlite(file: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.as_os_str().to_owned();
+        path.push(suffix);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %PathBuf::from(path).display(), %error, "a purged database's file could not be removed");
+        }
+    }
+}

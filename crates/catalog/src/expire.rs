@@ -1,0 +1,279 @@
+//! Forgetting snapshots, and telling which files nobody needs any more.
+//!
+//! ```text
+//! row in ducklake_data_file ──no kept snapshot has it──▶ path in ducklake_files_scheduled_for_deletion
+//!                                                             │ no row of any database has the path
+//!                                                             ▼
+//!                                                       removable ──the caller removes it──▶ mark_removed
+//! ```
+//! A path may be in several rows, of clones and restored tables, in this and in other databases. So a path is looked up
+//! when it is about to be removed, not when a row is.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::database::Database;
+use crate::error::Result;
+use crate::ids::{SnapshotId, TableId};
+use crate::load::all_locations;
+use crate::model::Place;
+use crate::snapshot::{SNAPSHOT_COLUMNS, read_snapshot};
+use crate::sql::{Tx, Value};
+use crate::time;
+
+/// Which snapshots to forget. The latest and pinned ones are always kept.
+#[derive(Clone, Debug, Default)]
+pub struct Expiry {
+    /// All that are older.
+    pub older_than: Option<SystemTime>,
+    pub snapshots: Vec<SnapshotId>,
+    /// Pinned by other processes.
+    pub keep: Vec<SnapshotId>,
+}
+
+/// A file that no snapshot of any database has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemovableFile {
+    /// In full.
+    pub path: String,
+    stored: Place,
+}
+
+const DOING: &str = "expiring snapshots";
+
+/// The rows of `ducklake_data_file` and its kin that no snapshot has.
+const UNSEEN: &str = "end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s \
+                      WHERE s.snapshot_id >= begin_snapshot AND s.snapshot_id < end_snapshot)";
+
+impl Database {
+    /// Forgets snapshots and what only they had, and schedules their files for removal. Returns those forgotten.
+    pub async fn expire_snapshots(&self, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
+        let _turn = self.inner.committing.lock().await;
+        let mut tx = self.inner.sql.write("ducklake_snapshot").await?;
+        let expired = self.choose(&mut tx, expiry).await?;
+        if expired.is_empty() {
+            return Ok(expired);
+        }
+        for chunk in expired.chunks(5000) {
+            let list = list(chunk.iter().map(|id| id.0));
+            for table in ["ducklake_snapshot", "ducklake_snapshot_changes", "frazil_commit"] {
+                tx.execute(DOING, &format!("DELETE FROM {table} WHERE snapshot_id IN ({list})"), &[]).await?;
+            }
+        }
+        let locations = all_locations(&mut tx, self.data_path()).await?;
+        let gone_tables = gone_tables(&mut tx).await?;
+        self.schedule(&mut tx, "data_file_id", "ducklake_data_file", &locations).await?;
+        self.schedule(&mut tx, "delete_file_id", "ducklake_delete_file", &locations).await?;
+        forget_tables(&mut tx, &gone_tables).await?;
+        // Columns stay as long as their table: a field id must not be used again while files have it.
+        for table in ["ducklake_schema", "ducklake_view", "ducklake_tag"] {
+            tx.execute(DOING, &format!("DELETE FROM {table} WHERE {UNSEEN}"), &[]).await?;
+        }
+        tx.commit().await?;
+        self.forget_files();
+        Ok(expired)
+    }
+
+    async fn choose(&self, tx: &mut Tx, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
+        let sql = format!("SELECT {SNAPSHOT_COLUMNS} FROM ducklake_snapshot ORDER BY snapshot_id");
+        let mut all = tx.all(DOING, &sql, &[], |row| read_snapshot(&row)).await?;
+        all.pop();
+        let kept: BTreeSet<_> = self.pinned().into_iter().chain(expiry.keep.iter().copied()).collect();
+        let named: BTreeSet<_> = expiry.snapshots.iter().copied().collect();
+        let old = |time: SystemTime| expiry.older_than.is_some_and(|limit| time < limit);
+        let chosen = all.iter().filter(|s| old(s.time) || named.contains(&s.id)).map(|s| s.id);
+        Ok(chosen.filter(|id| !kept.contains(id)).collect())
+    }
+
+    /// Moves unseen rows of files to the schedule.
+    async fn schedule(
+        &self,
+        tx: &mut Tx,
+        key: &str,
+        table: &str,
+        locations: &HashMap<TableId, Arc<str>>,
+    ) -> Result<()> {
+        let now = time::format_moment(SystemTime::now());
+        // A data file that is gone takes its delete files with it.
+        let orphaned = match table {
+            "ducklake_delete_file" => {
+                " OR NOT EXISTS (SELECT 1 FROM ducklake_data_file d WHERE d.data_file_id = ducklake_delete_file.data_file_id)"
+            }
+            _ => "",
+        };
+        let sql = format!("SELECT {key}, table_id, path, path_is_relative FROM {table} WHERE ({UNSEEN}){orphaned}");
+        let (mut rows, mut ids) = (Vec::new(), HashMap::<i64, Vec<i64>>::new());
+        tx.each(DOING, &sql, &[], |row| {
+            let (id, table_id) = (row.int(0)?, row.int(1)?);
+            let place = Place { path: row.text(2)?.to_owned(), is_relative: row.bool_or_null(3)?.unwrap_or(false) };
+            let location = locations.get(&TableId(table_id)).map_or(self.data_path(), |location| location);
+            let stored = self.store(place.under(location));
+            rows.push(vec![
+                Value::int(id),
+                Value::text(stored.path),
+                Value::bool(stored.is_relative),
+                Value::Moment(now.clone()),
+            ]);
+            ids.entry(table_id).or_default().push(id);
+            Ok(())
+        })
+        .await?;
+        let columns = "data_file_id, path, path_is_relative, schedule_start";
+        tx.insert(DOING, "ducklake_files_scheduled_for_deletion", columns, &rows).await?;
+        for (table_id, ids) in ids {
+            for chunk in ids.chunks(5000) {
+                let list = list(chunk.iter().copied());
+                tx.execute(DOING, &format!("DELETE FROM {table} WHERE {key} IN ({list})"), &[]).await?;
+                if key == "data_file_id" {
+                    delete_file_parts(tx, table_id, &list).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self, path: String) -> Place {
+        match path.strip_prefix(self.data_path()) {
+            Some(rest) => Place::relative(rest),
+            None => Place::absolute(path),
+        }
+    }
+
+    /// Files that were scheduled before a time, and that no row of this database and none of `others` has.
+    pub async fn files_to_remove(
+        &self,
+        scheduled_before: SystemTime,
+        others: &[Database],
+    ) -> Result<Vec<RemovableFile>> {
+        let mut tx = self.inner.sql.read().await?;
+        let sql = "SELECT path, path_is_relative, CAST(schedule_start AS VARCHAR) \
+                   FROM ducklake_files_scheduled_for_deletion ORDER BY data_file_id";
+        let mut files = Vec::new();
+        tx.each("listing removable files", sql, &[], |row| {
+            let stored = Place { path: row.text(0)?.to_owned(), is_relative: row.bool_or_null(1)?.unwrap_or(false) };
+            let scheduled = row.text_or_null(2)?.and_then(time::parse_moment);
+            if scheduled.is_some_and(|time| time < scheduled_before) {
+                files.push(RemovableFile { path: stored.under(self.data_path()), stored });
+            }
+            Ok(())
+        })
+        .await?;
+        drop(tx);
+        // Two rows that shared a path may both be gone.
+        let mut once = HashSet::new();
+        files.retain(|file| once.insert(file.path.clone()));
+        let candidates: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
+        let mut needed = HashSet::new();
+        for database in std::iter::once(self).chain(others) {
+            database
+                .each_path(|path| {
+                    if candidates.contains(path) {
+                        needed.insert(path.to_owned());
+                    }
+                })
+                .await?;
+        }
+        files.retain(|file| !needed.contains(&file.path));
+        Ok(files)
+    }
+
+    /// Takes files off the schedule, once they are gone from storage.
+    pub async fn mark_removed(&self, files: &[RemovableFile]) -> Result<()> {
+        let mut tx = self.inner.sql.write("ducklake_files_scheduled_for_deletion").await?;
+        for file in files {
+            let sql = "DELETE FROM ducklake_files_scheduled_for_deletion WHERE path = $1";
+            tx.execute("marking files as removed", sql, &[Value::text(&file.stored.path)]).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Every path that this database knows: of all kept snapshots, and scheduled for removal. What else lies below the data
+    /// path is an orphan, unless a statement is still writing it.
+    pub async fn referenced_paths(&self) -> Result<HashSet<String>> {
+        let mut paths = HashSet::new();
+        self.each_path(|path| _ = paths.insert(path.to_owned())).await?;
+        let mut tx = self.inner.sql.read().await?;
+        let sql = "SELECT path, path_is_relative FROM ducklake_files_scheduled_for_deletion";
+        tx.each("listing paths", sql, &[], |row| {
+            let stored = Place { path: row.text(0)?.to_owned(), is_relative: row.bool_or_null(1)?.unwrap_or(false) };
+            paths.insert(stored.under(self.data_path()));
+            Ok(())
+        })
+        .await?;
+        Ok(paths)
+    }
+
+    /// Calls `take` with the path of every data and delete file of any kept snapshot.
+    async fn each_path(&self, mut take: impl FnMut(&str) + Send) -> Result<()> {
+        let mut tx = self.inner.sql.read().await?;
+        let locations = all_locations(&mut tx, self.data_path()).await?;
+        for table in ["ducklake_data_file", "ducklake_delete_file"] {
+            let sql = format!("SELECT table_id, path, path_is_relative FROM {table}");
+            tx.each("listing paths", &sql, &[], |row| {
+                match (row.bool_or_null(2)?, locations.get(&TableId(row.int(0)?))) {
+                    (Some(true), Some(location)) => take(&format!("{location}{}", row.text(1)?)),
+                    (Some(true), None) => take(&format!("{}{}", self.data_path(), row.text(1)?)),
+                    _ => take(row.text(1)?),
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Tables of which no snapshot has any row.
+async fn gone_tables(tx: &mut Tx) -> Result<Vec<i64>> {
+    let sql = format!(
+        "SELECT DISTINCT table_id FROM ducklake_table WHERE {UNSEEN} AND table_id NOT IN \
+         (SELECT table_id FROM ducklake_table WHERE NOT ({UNSEEN}))"
+    );
+    tx.all(DOING, &sql, &[], |row| row.int(0)).await
+}
+
+async fn delete_file_parts(tx: &mut Tx, table: i64, files: &str) -> Result<()> {
+    let args = [Value::int(table)];
+    // By table and column first, since that is how the index goes.
+    let sql = format!(
+        "DELETE FROM ducklake_file_column_stats WHERE table_id = $1 AND column_id IN \
+         (SELECT column_id FROM ducklake_column WHERE table_id = $1) AND data_file_id IN ({files})"
+    );
+    tx.execute(DOING, &sql, &args).await?;
+    for table in ["ducklake_file_variant_stats", "ducklake_file_partition_value"] {
+        let sql = format!("DELETE FROM {table} WHERE table_id = $1 AND data_file_id IN ({files})");
+        tx.execute(DOING, &sql, &args).await?;
+    }
+    Ok(())
+}
+
+async fn forget_tables(tx: &mut Tx, tables: &[i64]) -> Result<()> {
+    for chunk in tables.chunks(5000) {
+        let list = list(chunk.iter().copied());
+        for table in [
+            "ducklake_table",
+            "ducklake_table_stats",
+            "ducklake_table_column_stats",
+            "ducklake_partition_info",
+            "ducklake_partition_column",
+            "ducklake_column",
+            "ducklake_column_tag",
+            "ducklake_sort_info",
+            "ducklake_sort_expression",
+            "ducklake_schema_versions",
+            "ducklake_inlined_data_tables",
+            "ducklake_column_mapping",
+            "frazil_loaded_file",
+        ] {
+            tx.execute(DOING, &format!("DELETE FROM {table} WHERE table_id IN ({list})"), &[]).await?;
+        }
+    }
+    let sql =
+        "DELETE FROM ducklake_name_mapping WHERE mapping_id NOT IN (SELECT mapping_id FROM ducklake_column_mapping)";
+    tx.execute(DOING, sql, &[]).await.map(|_| ())
+}
+
+fn list(ids: impl Iterator<Item = i64>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",")
+}

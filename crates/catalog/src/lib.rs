@@ -1,0 +1,55 @@
+//! The durable catalog: databases, schemas, tables, views, snapshots and data files.
+//!
+//! A database is a [DuckLake 1.0](https://ducklake.select/docs/stable/specification/introduction): metadata in SQL tables
+//! of an SQLite file or a PostgreSQL schema, data in Parquet files. DuckDB can attach it, read it and write to it.
+//!
+//! This crate owns metadata only. It never reads or writes Parquet, never plans, and does not know DataFusion, tonic or
+//! axum. It does not delete files either: it tells which may be deleted.
+//!
+//! Start with [`Databases`], then [`Database`] for what is read and [`Transaction`] for what is written.
+
+mod error;
+mod ids;
+mod model;
+mod snapshot;
+
+mod database;
+mod databases;
+mod lake_tables;
+mod load;
+mod lock;
+
+mod files;
+mod prune;
+mod scalar;
+mod statistics_column;
+mod table_files;
+
+mod changes;
+mod commit;
+mod copy;
+mod expire;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod failpoints;
+mod ledger;
+mod transaction;
+
+mod sql;
+mod time;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use database::{Database, MappedColumn, Pin};
+pub use databases::{Backing, DatabaseRecord, Databases, Holder};
+pub use error::{CatalogError, Result};
+pub use expire::{Expiry, RemovableFile};
+pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFile, NewDeleteFile, TableStatistics};
+pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
+pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
+pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
+pub use scalar::{Scalar, compare};
+pub use snapshot::{At, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
+pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
+pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

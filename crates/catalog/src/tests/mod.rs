@@ -1,0 +1,9 @@
+//! Tests through the crate's own door. Those for PostgreSQL run when FRAZIL_TEST_POSTGRES names a URL.
+
+mod crash;
+mod history;
+mod model;
+mod registry;
+mod scale;
+mod support;
+mod writes;

@@ -1,0 +1,93 @@
+//! Statements that change the catalog. The rows of a write are written by a query like any other; what its tasks report becomes
+//! one commit, or none.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use frazil_catalog::{CommitInfo, SnapshotId};
+use frazil_common::{ErrorCode, Failure};
+use frazil_engine::lake::{Change, WriteKind, Written, read_reports};
+use frazil_engine::planner::PlannedQuery;
+use uuid::Uuid;
+
+use crate::lifecycle::Statement;
+use crate::query::RunOptions;
+use crate::service::Inner;
+
+/// The snapshot that a request of this id has made before, its answer having been lost.
+pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
+    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
+    for database in inner.databases.all().await.map_err(failed)? {
+        if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns what the user is told.
+pub async fn change(inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
+    let _committing = statement.committing();
+    change.perform(&inner.databases, commit_info(statement)).await
+}
+
+/// Runs the query that writes, and commits its files. Returns the row that counts.
+pub async fn write(
+    inner: &Arc<Inner>,
+    statement: &Arc<Statement>,
+    query: &PlannedQuery,
+    written: Written,
+    options: &RunOptions,
+) -> Result<RecordBatch, Failure> {
+    let mut tries = 0;
+    let reports = loop {
+        match run(inner, query, options).await {
+            Ok(reports) => break reports,
+            // Nothing of it is seen before the commit: other executors write all of it again, into other files.
+            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
+                tries += 1;
+                tracing::warn!(statement = options.statement, tries, %failure, "writing again");
+            }
+            Err(failure) => return Err(failure),
+        }
+    };
+    let (files, changed) = read_reports(&reports)?;
+    let kind = written.kind;
+    let _committing = statement.committing();
+    let (rows, snapshot) = written.commit(files, changed, commit_info(statement)).await?;
+    tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
+    counted(kind, rows)
+}
+
+/// Commits a change that removes rows and writes none.
+pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> Result<RecordBatch, Failure> {
+    let kind = written.kind;
+    let _committing = statement.committing();
+    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
+    written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
+    counted(kind, rows)
+}
+
+async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
+    let mut running = inner.runner.run(query, options).await?;
+    let mut reports = Vec::new();
+    while let Some(batch) = running.next().await {
+        reports.push(batch?);
+    }
+    Ok(reports)
+}
+
+fn commit_info(statement: &Statement) -> CommitInfo {
+    CommitInfo {
+        statement: Some(statement.id),
+        request_id: statement.request.request_id.map(|id| id.to_string()),
+        ..CommitInfo::default()
+    }
+}
+
+fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {
+    let schema = Schema::new(vec![Field::new(kind.column(), DataType::Int64, false)]);
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![rows]))])
+        .map_err(|error| Failure::internal(format!("a count: {error}")))
+}

@@ -1,0 +1,42 @@
+//! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
+//!
+//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
+//! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
+//! (rows to Parquet files, on executors), `report` (what was written, as rows), `ddl`,
+//! `dml` and `show` (statements) and `change` (what a statement wants of the catalog).
+
+mod change;
+mod columns;
+mod ddl;
+mod deletes;
+mod dml;
+mod field_ids;
+mod names;
+mod report;
+mod show;
+mod table;
+mod write;
+
+pub use change::{Change, WriteKind, Written, ensure_default_schema};
+pub use ddl::{plan_ddl, plan_undrop};
+pub use deletes::{DeletedRows, SkipDeleted};
+pub use dml::{PlannedWrite, plan_write};
+pub use field_ids::adapter_for;
+pub use names::{ExternalTables, Lakes, catalogs};
+pub use report::{FileReport, read_reports};
+pub use show::query_for;
+pub use table::LakeTable;
+pub use write::{WriteFilesExec, WriteTarget};
+
+use datafusion::error::DataFusionError;
+use frazil_catalog::CatalogError;
+use frazil_common::Failure;
+
+/// The catalog's error, through DataFusion's operators and planner.
+fn to_datafusion(error: CatalogError) -> DataFusionError {
+    frazil_exchange::to_datafusion(to_failure(&error))
+}
+
+pub(crate) fn to_failure(error: &CatalogError) -> Failure {
+    Failure::new(error.code(), error.to_string())
+}

@@ -1,0 +1,331 @@
+//! Writes a query's rows into Parquet files of a table, a partition at a time, and tells what it has written.
+//!
+//! Files get names that nobody else has, so that a try that failed leaves files that nobody refers to, and never a wrong table.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
+use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
+    ReplaceChildrenOptions,
+};
+use frazil_catalog::{ColumnType, FIELD_ID_KEY, Scalar, compare};
+use frazil_common::{ErrorCode, Failure};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::async_writer::AsyncArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::columns::scalar_of;
+use super::report::{ColumnReport, FileReport, report_batch, report_schema};
+use super::table::{store_path, store_url};
+
+/// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
+const ROW_GROUP_ROWS: usize = 122_880;
+/// A wide row group is cut before, so that a writer's memory is bounded.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteTarget {
+    /// The table's name, for messages.
+    pub table: String,
+    /// Its directory or URL, with a `/` at the end.
+    pub location: String,
+    /// A file is closed when it has so many bytes.
+    pub file_bytes: u64,
+    /// The last column of the input is not written: it is true in rows that the statement has changed. Without it, all rows
+    /// count.
+    pub marked: bool,
+}
+
+#[derive(Debug)]
+pub struct WriteFilesExec {
+    input: Arc<dyn ExecutionPlan>,
+    pub target: WriteTarget,
+    /// The table's, with field ids.
+    pub table_schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl WriteFilesExec {
+    /// The input's columns are the table's, in its order, of its types; and the mark, if there is one.
+    pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
+        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
+        let equivalence = EquivalenceProperties::new(report_schema());
+        let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
+        Self { input, target, table_schema, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for WriteFilesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriteFilesExec: table={}", self.target.table)
+    }
+}
+
+impl ExecutionPlan for WriteFilesExec {
+    fn name(&self) -> &'static str {
+        "WriteFilesExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(children.remove(0), self.target.clone(), self.table_schema.clone())))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.input.execute(partition, context.clone())?;
+        let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
+        let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
+        let writer = PartitionWriter {
+            target: self.target.clone(),
+            schema: self.table_schema.clone(),
+            store,
+            reservation,
+            open: None,
+            written: Vec::new(),
+            changed: 0,
+        };
+        let report = futures::stream::once(writer.write_all(rows));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
+    }
+}
+
+struct PartitionWriter {
+    target: WriteTarget,
+    schema: SchemaRef,
+    store: Arc<dyn ObjectStore>,
+    reservation: MemoryReservation,
+    open: Option<OpenFile>,
+    written: Vec<FileReport>,
+    changed: i64,
+}
+
+struct OpenFile {
+    name: String,
+    writer: AsyncArrowWriter<BufWriter>,
+    /// By top-level column: whether a NaN was among its values.
+    nans: Vec<bool>,
+}
+
+impl PartitionWriter {
+    async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
+        while let Some(batch) = rows.next().await {
+            self.write(batch?).await?;
+        }
+        self.close().await?;
+        report_batch(&self.written, self.changed)
+    }
+
+    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let columns = batch.columns();
+        let (columns, changed) = match (self.target.marked, columns.split_last()) {
+            (true, Some((mark, columns))) => {
+                let mark = mark.as_boolean_opt().ok_or_else(|| internal("rows to be written have no mark"))?;
+                (columns, mark.true_count())
+            }
+            _ => (columns, batch.num_rows()),
+        };
+        self.changed += changed as i64;
+        let batch = self.as_stored(columns)?;
+        let mut file = match self.open.take() {
+            Some(file) => file,
+            None => self.create()?,
+        };
+        for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
+            *has_nan = *has_nan || contains_nan(column);
+        }
+        file.writer.write(&batch).await?;
+        if file.writer.in_progress_size() > ROW_GROUP_BYTES {
+            file.writer.flush().await?;
+        }
+        self.reservation.try_resize(file.writer.memory_size())?;
+        let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
+        self.open = Some(file);
+        if bytes as u64 >= self.target.file_bytes {
+            self.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Under the table's names and field ids; a null where none may be is the statement's error.
+    fn as_stored(&self, columns: &[Arc<dyn Array>]) -> Result<RecordBatch> {
+        for (field, column) in self.schema.fields().iter().zip(columns) {
+            if !field.is_nullable() && column.null_count() > 0 {
+                let message = format!("column \"{}\" of table \"{}\" may not be null", field.name(), self.target.table);
+                return Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::NotNullViolation, message)));
+            }
+        }
+        Ok(RecordBatch::try_new(self.schema.clone(), columns.to_vec())?)
+    }
+
+    fn create(&self) -> Result<OpenFile> {
+        let name = format!("frazil-{}.parquet", Uuid::now_v7());
+        let path = store_path(&format!("{}{name}", self.target.location))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(format!("frazil {}", env!("CARGO_PKG_VERSION")))
+            .build();
+        // Types come from Parquet's own annotations, so that every reader sees the same.
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let object = BufWriter::new(self.store.clone(), path);
+        let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
+        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(mut file) = self.open.take() else { return Ok(()) };
+        let metadata = file.writer.finish().await?;
+        let size = file.writer.bytes_written();
+        self.reservation.free();
+        let footer = footer_bytes(&metadata, size);
+        self.written.push(FileReport {
+            path: file.name,
+            rows: metadata.file_metadata().num_rows(),
+            size_bytes: size as i64,
+            footer_bytes: footer,
+            columns: column_reports(&metadata, &self.schema, &file.nans)?,
+        });
+        Ok(())
+    }
+}
+
+/// From the end of the last thing before it: what a reader should fetch to have the footer at once.
+fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
+    let ends = metadata.row_groups().iter().flat_map(|group| group.columns()).map(|column| {
+        let (start, length) = column.byte_range();
+        let data = start + length;
+        let index = |offset: Option<i64>, length: Option<i32>| {
+            offset
+                .zip(length)
+                .map_or(0, |(offset, length)| u64::try_from(offset).unwrap_or(0) + length.unsigned_abs() as u64)
+        };
+        data.max(index(column.column_index_offset(), column.column_index_length()))
+            .max(index(column.offset_index_offset(), column.offset_index_length()))
+    });
+    let end = ends.max().unwrap_or(4);
+    (size as i64 - end as i64 - 8).max(0)
+}
+
+/// Of top-level columns that are not nested.
+fn column_reports(metadata: &ParquetMetaData, schema: &SchemaRef, nans: &[bool]) -> Result<Vec<ColumnReport>> {
+    let parquet = metadata.file_metadata().schema_descr();
+    let mut reports = Vec::with_capacity(schema.fields().len());
+    for (field, has_nan) in schema.fields().iter().zip(nans) {
+        let Some(field_id) = field.metadata().get(FIELD_ID_KEY).and_then(|id| id.parse().ok()) else { continue };
+        if field.data_type().is_nested() {
+            continue;
+        }
+        let converter = StatisticsConverter::try_new(field.name(), schema, parquet)?;
+        let Some(leaf) = converter.parquet_column_index() else { continue };
+        let groups = metadata.row_groups();
+        let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+        let nulls: Option<u64> = groups
+            .iter()
+            .map(|group| group.column(leaf).statistics().and_then(|statistics| statistics.null_count_opt()))
+            .sum();
+        let Some(nulls) = nulls.and_then(|nulls| i64::try_from(nulls).ok()) else { continue };
+        let size_bytes = groups.iter().map(|group| group.column(leaf).compressed_size()).sum();
+        let mins = converter.row_group_mins(groups)?;
+        let maxes = converter.row_group_maxes(groups)?;
+        let column_type = frazil_catalog::from_arrow(field).map_err(super::to_datafusion)?.column_type;
+        let all_null = |group: usize| {
+            let column = groups[group].column(leaf);
+            column.statistics().and_then(|s| s.null_count_opt()) == Some(groups[group].num_rows() as u64)
+        };
+        reports.push(ColumnReport {
+            field_id,
+            size_bytes,
+            nulls,
+            values: rows - nulls,
+            min: extreme(&mins, &column_type, std::cmp::Ordering::Less, all_null)?,
+            max: extreme(&maxes, &column_type, std::cmp::Ordering::Greater, all_null)?,
+            contains_nan: is_float(field.data_type()).then_some(*has_nan),
+        });
+    }
+    Ok(reports)
+}
+
+/// The least or greatest bound of all row groups, as the catalog's text; none where one of them has none.
+fn extreme(
+    bounds: &Arc<dyn Array>,
+    column_type: &ColumnType,
+    wanted: std::cmp::Ordering,
+    all_null: impl Fn(usize) -> bool,
+) -> Result<Option<String>> {
+    let mut best: Option<Scalar> = None;
+    for group in 0..bounds.len() {
+        if bounds.is_null(group) {
+            match all_null(group) {
+                true => continue,
+                false => return Ok(None),
+            }
+        }
+        let Some(bound) = scalar_of(&ScalarValue::try_from_array(bounds, group)?) else { return Ok(None) };
+        best = match best {
+            Some(best) if compare(&bound, &best) != Some(wanted) => Some(best),
+            _ => Some(bound),
+        };
+    }
+    Ok(best.and_then(|best| best.to_text(column_type)))
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64)
+}
+
+fn contains_nan(column: &Arc<dyn Array>) -> bool {
+    use arrow::datatypes::{Float32Type, Float64Type};
+    if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        return floats.iter().flatten().any(f64::is_nan);
+    }
+    column.as_primitive_opt::<Float32Type>().is_some_and(|floats| floats.iter().flatten().any(f32::is_nan))
+}
+
+fn internal(message: &str) -> DataFusionError {
+    frazil_exchange::to_datafusion(Failure::internal(message))
+}

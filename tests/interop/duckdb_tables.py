@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""DuckDB attaches a database of Frazil: both read and write it in turn, and see the same.
+
+    python tests/interop/duckdb_tables.py <path of frazil> <empty directory>
+
+Needs the packages in requirements.txt beside this file.
+"""
+
+import csv
+import glob
+import io
+import os
+import subprocess
+import sys
+
+import duckdb
+
+FRAZIL, DATA = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+
+
+def frazil(sql):
+    """The rows of a statement, as texts."""
+    command = [FRAZIL, "sql", "--data", DATA, "--format", "csv", "-c", sql]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"frazil: {sql}: {done.stderr}"
+    return list(csv.reader(io.StringIO(done.stdout)))[1:]
+
+
+def extension(name):
+    site = os.path.dirname(os.path.dirname(duckdb.__file__))
+    return glob.glob(f"{site}/duckdb_extension_{name}/extensions/*/{name}.duckdb_extension")[0]
+
+
+def attached():
+    connection = duckdb.connect()
+    for name in ("sqlite_scanner", "ducklake"):
+        connection.execute(f"LOAD '{extension(name)}'")
+    connection.execute(f"ATTACH 'ducklake:sqlite:{DATA}/catalog/frazil.ducklake' AS lake")
+    connection.execute("USE lake.public")
+    return connection
+
+
+def same(what, sql):
+    """What both answer, which must be one."""
+    ours = frazil(sql)
+    with attached() as connection:
+        theirs = [["" if value is None else str(value) for value in row] for row in connection.execute(sql).fetchall()]
+    assert ours == theirs, f"{what}: Frazil says {ours}, DuckDB says {theirs}"
+    print(f"ok  {what}: {ours}")
+    return ours
+
+
+def duck(*statements):
+    with attached() as connection:
+        for sql in statements:
+            connection.execute(sql)
+
+
+SUMS = "SELECT count(*), sum(k), count(name), min(name), max(day), sum(price) FROM t"
+
+frazil(
+    "CREATE TABLE t AS SELECT value AS k, 'name ' || (value % 7) AS name, CAST('2020-01-01' AS DATE) AS day, "
+    "CAST(value AS DECIMAL(12,2)) / 4 AS price FROM generate_series(1, 10000)"
+)
+same("a table of Frazil's", SUMS)
+duck("INSERT INTO t VALUES (20000, 'of DuckDB', DATE '2024-02-29', 1.25), (20001, NULL, NULL, NULL)")
+same("rows that DuckDB inserted", SUMS)
+duck("DELETE FROM t WHERE k % 10 = 3")
+same("rows that DuckDB deleted", SUMS)
+duck("DELETE FROM t WHERE k % 10 = 4")
+same("more rows that DuckDB deleted from the same files", SUMS)
+frazil("DELETE FROM t WHERE k % 10 = 5")
+same("rows that Frazil deleted", SUMS)
+duck("UPDATE t SET price = price + 1 WHERE k < 100")
+same("rows that DuckDB updated", SUMS)
+frazil("UPDATE t SET name = 'of Frazil' WHERE k BETWEEN 200 AND 300")
+same("rows that Frazil updated", SUMS)
+duck("ALTER TABLE t RENAME COLUMN name TO title", "ALTER TABLE t ADD COLUMN note VARCHAR DEFAULT 'none'")
+same("columns that DuckDB renamed and added", "SELECT count(title), min(title), count(note), min(note) FROM t")
+frazil("ALTER TABLE t DROP COLUMN day")
+frazil("ALTER TABLE t ADD COLUMN day INT")
+frazil("INSERT INTO t (k, title, day) VALUES (30000, 'last', 7)")
+same("columns that Frazil dropped and added", "SELECT count(*), count(day), sum(day), max(title), count(note) FROM t")
+duck("CREATE TABLE u AS SELECT k, [k, k + 1] AS pair, {'a': k} AS s FROM t WHERE k < 50")
+same("a nested table of DuckDB's", "SELECT count(*), sum(pair[2]) FROM u")
+same("conditions on a file's statistics", "SELECT count(*), min(k) FROM t WHERE k > 19000")
