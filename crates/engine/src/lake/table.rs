@@ -126,7 +126,7 @@ impl LakeTable {
 
     fn partitioned_file(&self, file: &DataFile) -> Result<PartitionedFile> {
         self.refuse_unreadable(file)?;
-        let location = Path::from_absolute_path_or_url(&file.path)?;
+        let location = store_path(&file.path)?;
         // Files are never changed once they are there: a time that is always the same keeps caches warm.
         let meta = ObjectMeta {
             location,
@@ -230,22 +230,12 @@ pub(super) fn store_url(location: &str) -> Result<ObjectStoreUrl> {
     }
 }
 
-/// [`Path`]s have no store in them.
-trait FromLocation: Sized {
-    fn from_absolute_path_or_url(location: &str) -> Result<Self>;
-}
-
-impl FromLocation for Path {
-    fn from_absolute_path_or_url(location: &str) -> Result<Self> {
-        Ok(match location.split_once("://") {
-            Some((_, rest)) => Self::parse(rest.split_once('/').map_or("", |(_, path)| path))?,
-            None => Self::from_absolute_path(location)?,
-        })
-    }
-}
-
+/// Where a file is in its store: the location without it.
 pub(super) fn store_path(location: &str) -> Result<Path> {
-    Path::from_absolute_path_or_url(location)
+    Ok(match location.split_once("://") {
+        Some((_, rest)) => Path::parse(rest.split_once('/').map_or("", |(_, path)| path))?,
+        None => Path::from_absolute_path(location)?,
+    })
 }
 
 #[async_trait]
