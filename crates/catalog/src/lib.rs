@@ -32,6 +32,7 @@ mod expire;
 #[cfg(any(test, feature = "failpoints"))]
 pub mod failpoints;
 mod ledger;
+mod stages;
 mod transaction;
 
 mod sql;
@@ -51,5 +52,6 @@ pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, S
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use scalar::{Scalar, compare};
 pub use snapshot::{At, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
+pub use stages::{IfStageExists, Stage};
 pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
 pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

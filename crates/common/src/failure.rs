@@ -19,10 +19,14 @@ pub enum ErrorCode {
     UndefinedFunction,
     /// A moment of a database that never was, or is no longer kept.
     UndefinedSnapshot,
+    /// A stage, or another object with a name that is none of the above.
+    UndefinedObject,
     DuplicateDatabase,
     DuplicateSchema,
     DuplicateTable,
     DuplicateColumn,
+    /// A stage, or another object with a name that is none of the above.
+    DuplicateObject,
     /// A schema that is to be dropped and still has tables or views.
     DependentObjects,
     /// SQL that is well-formed but does not type or plan.
@@ -71,7 +75,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 34] = [
+    pub const ALL: [ErrorCode; 36] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -79,10 +83,12 @@ impl ErrorCode {
         Self::UndefinedColumn,
         Self::UndefinedFunction,
         Self::UndefinedSnapshot,
+        Self::UndefinedObject,
         Self::DuplicateDatabase,
         Self::DuplicateSchema,
         Self::DuplicateTable,
         Self::DuplicateColumn,
+        Self::DuplicateObject,
         Self::DependentObjects,
         Self::InvalidStatement,
         Self::InvalidArgument,
@@ -118,10 +124,12 @@ impl ErrorCode {
             Self::UndefinedColumn => "42703",
             Self::UndefinedFunction => "42883",
             Self::UndefinedSnapshot => "02000",
+            Self::UndefinedObject => "42704",
             Self::DuplicateDatabase => "42P04",
             Self::DuplicateSchema => "42P06",
             Self::DuplicateTable => "42P07",
             Self::DuplicateColumn => "42701",
+            Self::DuplicateObject => "42710",
             Self::DependentObjects => "2BP01",
             Self::InvalidStatement => "42000",
             Self::InvalidArgument | Self::RequestIdReused => "22023",
@@ -157,10 +165,12 @@ impl ErrorCode {
             Self::UndefinedColumn => "000904",
             Self::UndefinedFunction => "002140",
             Self::UndefinedSnapshot => "000707",
+            Self::UndefinedObject => "002003",
             Self::DuplicateDatabase => "002002",
             Self::DuplicateSchema => "002002",
             Self::DuplicateTable => "002002",
             Self::DuplicateColumn => "002025",
+            Self::DuplicateObject => "002002",
             Self::DependentObjects => "002269",
             Self::InvalidStatement => "002000",
             Self::InvalidArgument => "391920",

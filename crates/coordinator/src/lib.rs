@@ -21,6 +21,7 @@ mod scheduler;
 pub mod service;
 pub mod stage_graph;
 pub mod statement;
+mod loads;
 mod writes;
 
 pub use coordinator::Coordinator;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::admission::Admission;
 use crate::explain;
 use crate::lifecycle::Statement;
+use crate::loads;
 use crate::options::CoordinatorOptions;
 use crate::placement::Placement;
 use crate::query::{QueryRunner, RunOptions, RunningQuery, cut_for, needs_executors};
@@ -291,6 +292,24 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Planned::Change(change) => {
             let done = writes::change(inner, statement, change).await?;
             return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Stage(action) => {
+            let _committing = statement.committing();
+            let rows = action.perform().await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Load { query, written, load } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::load(inner, statement, &query, written, load, &options).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::TryLoad { query, load } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let rows = loads::try_load(inner, &query, &load, &run_options(statement, false)).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
         }
         Planned::Remove { written, rows } => {
             let counted = writes::remove(statement, written, rows).await?;

@@ -40,18 +40,7 @@ pub async fn write(
     written: Written,
     options: &RunOptions,
 ) -> Result<RecordBatch, Failure> {
-    let mut tries = 0;
-    let reports = loop {
-        match run(inner, query, options).await {
-            Ok(reports) => break reports,
-            // Nothing of it is seen before the commit: other executors write all of it again, into other files.
-            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
-                tries += 1;
-                tracing::warn!(statement = options.statement, tries, %failure, "writing again");
-            }
-            Err(failure) => return Err(failure),
-        }
-    };
+    let reports = run_again_if_lost(inner, query, options).await?;
     let (files, changed) = read_reports(&reports)?;
     let kind = written.kind;
     let _committing = statement.committing();
@@ -69,6 +58,25 @@ pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> 
     counted(kind, rows)
 }
 
+/// All that a query which writes tells. Nothing of what it does is seen before a commit, so when an executor is lost, others do all of
+/// it again, into other files.
+pub async fn run_again_if_lost(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    options: &RunOptions,
+) -> Result<Vec<RecordBatch>, Failure> {
+    let mut tries = 0;
+    loop {
+        match run(inner, query, options).await {
+            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
+                tries += 1;
+                tracing::warn!(statement = options.statement, tries, %failure, "writing again");
+            }
+            reports => return reports,
+        }
+    }
+}
+
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
     let mut running = inner.runner.run(query, options).await?;
     let mut reports = Vec::new();
@@ -78,7 +86,7 @@ async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> 
     Ok(reports)
 }
 
-fn commit_info(statement: &Statement) -> CommitInfo {
+pub fn commit_info(statement: &Statement) -> CommitInfo {
     CommitInfo {
         statement: Some(statement.id),
         request_id: statement.request.request_id.map(|id| id.to_string()),

@@ -15,6 +15,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
@@ -49,6 +50,7 @@ use crate::build_rows::{NumberRowsExec, SettleRowsExec, Verdict};
 use crate::errors::to_failure;
 use crate::lake::{DeletedRows, WriteFilesExec, WriteTarget, adapter_for};
 use crate::scan::NamingSource;
+use crate::stages::{LoadShape, StagedSource};
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]
@@ -310,6 +312,20 @@ struct SplitScanMessage {
     /// DataFusion's node, without files.
     #[prost(message, optional, boxed, tag = "2")]
     node: Option<Box<protobuf::PhysicalPlanNode>>,
+    /// In its place, of staged files.
+    #[prost(message, optional, tag = "3")]
+    staged: Option<StagedScanMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StagedScanMessage {
+    /// A [`LoadShape`] as JSON.
+    #[prost(string, tag = "1")]
+    shape: String,
+    #[prost(message, optional, tag = "2")]
+    table_schema: Option<protobuf::Schema>,
+    #[prost(string, tag = "3")]
+    store: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -525,12 +541,20 @@ impl Codec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<SplitScanMessage> {
         let config = scan.config();
+        if let Some(source) = config.file_source().downcast_ref::<StagedSource>() {
+            let staged = StagedScanMessage {
+                shape: serde_json::to_string(&source.shape).map_err(malformed)?,
+                table_schema: Some(source.table.as_ref().try_into()?),
+                store: config.object_store_url.as_str().to_owned(),
+            };
+            return Ok(SplitScanMessage { scan: scan.scan, node: None, staged: Some(staged) });
+        }
         // DataFusion's message has 32 bits for the limit and drops the rest.
         let limit = config.limit.filter(|limit| *limit <= u32::MAX as usize);
         let empty = FileScanConfigBuilder::from(config.clone()).with_file_groups(vec![]).with_limit(limit).build();
         let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
         let node = converter.execution_plan_to_proto(&empty, self)?;
-        Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)) })
+        Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)), staged: None })
     }
 
     fn decode_scan(
@@ -539,12 +563,17 @@ impl Codec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let splits = self.inputs.splits.get(&message.scan);
+        let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
+        if let Some(staged) = &message.staged {
+            let shape: LoadShape = serde_json::from_str(&staged.shape).map_err(malformed)?;
+            let table = Arc::new(decode_schema(staged.table_schema.as_ref())?);
+            return Ok(StagedSource::new(shape, table).scan(ObjectStoreUrl::parse(&staged.store)?, splits.clone()));
+        }
         let node = message.node.as_ref().ok_or_else(|| malformed("a scan without its node"))?;
         let plan = converter.proto_to_execution_plan(node, &PhysicalPlanDecodeContext::new(context, self))?;
         let config = plan.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref());
         let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
-        let splits = self.inputs.splits.get(&message.scan);
-        let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
         let source = NamingSource::wrap(config.file_source().clone());
         let adapter = adapter_for(config.file_schema());
         let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(splits.clone()).with_source(source);

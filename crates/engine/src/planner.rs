@@ -33,6 +33,7 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::samples::{self, SampleDatabase};
+use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement};
 use crate::storage::StorageOptions;
 use crate::{explain, session, suspects};
 
@@ -99,6 +100,18 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
+    Stage(StageAction),
+    /// Staged files that are to be loaded: a write that also reports on each of them.
+    Load {
+        query: PlannedQuery,
+        written: Written,
+        load: Load,
+    },
+    /// Staged files that are only looked at; the query reports what is wrong with them.
+    TryLoad {
+        query: PlannedQuery,
+        load: Load,
+    },
     /// Done while planning: declarations and settings. The text tells the user.
     Done(String),
 }
@@ -209,6 +222,9 @@ impl Planner {
         if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        if let Some(statement) = stages::parse(&request.sql)? {
+            return self.plan_stage(statement, &lakes, &state, forced, request.slots).await;
+        }
         let mut statement = parse_one(&state, &request.sql)?;
         explain::check_options(&mut statement)?;
         if let Some(query) = lake::query_for(&statement, &state) {
@@ -243,6 +259,38 @@ impl Planner {
                 Ok(Planned::Query(query))
             }
         }
+    }
+
+    async fn plan_stage(
+        &self,
+        statement: StageStatement,
+        lakes: &Arc<Lakes>,
+        state: &SessionState,
+        forced: Option<usize>,
+        slots: usize,
+    ) -> Result<Planned, Failure> {
+        let context = stages::Context { lakes, state, storage: &self.storage };
+        let choose = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, slots));
+        let query = |plan: Arc<dyn ExecutionPlan>, partitions| PlannedQuery {
+            schema: plan.schema(),
+            plan,
+            context: state.task_ctx(),
+            options: session::options_that_travel(state.config_options()),
+            partitions,
+            scan_bytes: 0,
+        };
+        let planned = stages::plan(statement, &context, choose, self.options.file_bytes.0).await?;
+        Ok(match planned {
+            PlannedStage::Action(action) => Planned::Stage(action),
+            PlannedStage::Load(PlannedLoad::Write { plan, partitions, written, load }) => {
+                Planned::Load { query: query(plan, partitions), written, load }
+            }
+            PlannedStage::Load(PlannedLoad::Try { plan, partitions, load }) => {
+                Planned::TryLoad { query: query(plan, partitions), load }
+            }
+            PlannedStage::Load(PlannedLoad::Rows { plan }) => Planned::Query(query(plan, 1)),
+            PlannedStage::Load(PlannedLoad::Nothing(rows)) => Planned::Stage(StageAction::Rows(rows)),
+        })
     }
 
     async fn plan_write(

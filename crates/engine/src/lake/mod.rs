@@ -18,14 +18,17 @@ mod table;
 mod write;
 
 pub use change::{Change, WriteKind, Written, ensure_default_schema};
+pub(crate) use columns::table_schema;
+pub(crate) use ddl::{begin, resolve, table_id};
 pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, plan_write};
 pub use field_ids::adapter_for;
 pub use names::{ExternalTables, Lakes, catalogs};
-pub use report::{FileReport, read_reports};
+pub use report::{FileReport, STAGED, read_reports};
 pub use show::query_for;
 pub use table::LakeTable;
+pub(crate) use table::{default_value, store_path, store_url};
 pub use write::{WriteFilesExec, WriteTarget};
 
 use datafusion::error::DataFusionError;

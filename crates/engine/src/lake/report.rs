@@ -32,24 +32,33 @@ pub struct ColumnReport {
     pub contains_nan: Option<bool>,
 }
 
-/// `file`: a report as JSON, or null; `changed`: rows that the statement counts.
+/// The column of reports on staged files, in writers' reports.
+pub const STAGED: usize = 2;
+
+/// `file`: a report as JSON, or null; `changed`: rows that the statement counts; `staged`: a report on a staged file, or null.
 pub(super) fn report_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("file", DataType::Utf8, true), Field::new("changed", DataType::Int64, false)]))
+    let fields = [("file", DataType::Utf8, true), ("changed", DataType::Int64, false), ("staged", DataType::Utf8, true)];
+    Arc::new(Schema::new(fields.map(|(name, kind, nullable)| Field::new(name, kind, nullable)).to_vec()))
 }
 
-pub(super) fn report_batch(files: &[FileReport], changed: i64) -> Result<RecordBatch> {
-    let mut texts = Vec::with_capacity(files.len().max(1));
+pub(super) fn report_batch(files: &[FileReport], changed: i64, staged: Vec<String>) -> Result<RecordBatch> {
+    let mut texts = Vec::with_capacity(files.len().max(staged.len()).max(1));
     for file in files {
         let text = serde_json::to_string(file);
         texts
             .push(Some(text.map_err(|e| frazil_exchange::to_datafusion(Failure::internal(format!("a report: {e}"))))?));
     }
-    if texts.is_empty() {
-        texts.push(None);
-    }
+    let rows = texts.len().max(staged.len()).max(1);
+    texts.resize(rows, None);
+    let mut staged: Vec<Option<String>> = staged.into_iter().map(Some).collect();
+    staged.resize(rows, None);
     // The count is the writer's, not the file's.
-    let counts: Vec<i64> = (0..texts.len()).map(|index| if index == 0 { changed } else { 0 }).collect();
-    let columns: [Arc<dyn Array>; 2] = [Arc::new(StringArray::from(texts)), Arc::new(Int64Array::from(counts))];
+    let counts: Vec<i64> = (0..rows).map(|index| if index == 0 { changed } else { 0 }).collect();
+    let columns: [Arc<dyn Array>; 3] = [
+        Arc::new(StringArray::from(texts)),
+        Arc::new(Int64Array::from(counts)),
+        Arc::new(StringArray::from(staged)),
+    ];
     Ok(RecordBatch::try_new(report_schema(), columns.to_vec())?)
 }
 

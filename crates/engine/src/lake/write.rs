@@ -36,6 +36,7 @@ use uuid::Uuid;
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, report_batch, report_schema};
 use super::table::{store_path, store_url};
+use crate::stages::REPORT_COLUMN;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -62,6 +63,8 @@ pub struct WriteFilesExec {
     pub target: WriteTarget,
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
+    /// The last column of the input reports on staged files: rows with a report have no data.
+    staged: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -71,7 +74,8 @@ impl WriteFilesExec {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        let staged = input.schema().fields().last().is_some_and(|field| field.name() == REPORT_COLUMN);
+        Self { input, target, table_schema, staged, properties: Arc::new(properties) }
     }
 }
 
@@ -125,6 +129,7 @@ impl ExecutionPlan for WriteFilesExec {
             open: None,
             written: Vec::new(),
             changed: 0,
+            staged: self.staged.then(Vec::new),
         };
         let report = futures::stream::once(writer.write_all(rows));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
@@ -139,6 +144,8 @@ struct PartitionWriter {
     open: Option<OpenFile>,
     written: Vec<FileReport>,
     changed: i64,
+    /// Reports on staged files, passed on as they are; `None` if there are none among the rows.
+    staged: Option<Vec<String>>,
 }
 
 struct OpenFile {
@@ -154,14 +161,22 @@ impl PartitionWriter {
             self.write(batch?).await?;
         }
         self.close().await?;
-        report_batch(&self.written, self.changed)
+        report_batch(&self.written, self.changed, self.staged.unwrap_or_default())
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let columns = batch.columns();
+        let mut columns = batch.columns();
+        if let (Some(staged), Some((report, data))) = (&mut self.staged, columns.split_last()) {
+            let reports = report.as_string_opt::<i32>().ok_or_else(|| internal("staged rows have no reports"))?;
+            if reports.null_count() < reports.len() {
+                staged.extend(reports.iter().flatten().map(str::to_owned));
+                return Ok(());
+            }
+            columns = data;
+        }
         let (columns, changed) = match (self.target.marked, columns.split_last()) {
             (true, Some((mark, columns))) => {
                 let mark = mark.as_boolean_opt().ok_or_else(|| internal("rows to be written have no mark"))?;

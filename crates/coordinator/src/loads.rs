@@ -1,0 +1,49 @@
+//! `COPY INTO` a table: a write whose rows also tell what became of each staged file.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use frazil_common::Failure;
+use frazil_engine::lake::{STAGED, Written, read_reports};
+use frazil_engine::planner::PlannedQuery;
+use frazil_engine::stages::{Load, read_staged};
+
+use crate::lifecycle::Statement;
+use crate::query::RunOptions;
+use crate::service::Inner;
+use crate::writes;
+
+/// Loads the files and commits: their rows and the notes that they were loaded are one snapshot. Returns a row for each file.
+pub async fn load(
+    inner: &Arc<Inner>,
+    statement: &Arc<Statement>,
+    query: &PlannedQuery,
+    mut written: Written,
+    load: Load,
+    options: &RunOptions,
+) -> Result<RecordBatch, Failure> {
+    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let (files, changed) = read_reports(&rows)?;
+    let staged = read_staged(&rows, STAGED)?;
+    let ledger = load.ledger(&staged, statement.id);
+    let loaded = ledger.len();
+    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
+    written.transaction.add_loaded_files(ledger).map_err(failed)?;
+    let _committing = statement.committing();
+    let (rows, snapshot) = written.commit(files, changed, writes::commit_info(statement)).await?;
+    tracing::info!(statement = %statement.id, rows, files = loaded, %snapshot, "loaded");
+    load.purge(&staged).await;
+    load.answer(&staged)
+}
+
+/// Reads the files, and tells what is wrong with them. Nothing is loaded.
+pub async fn try_load(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    load: &Load,
+    options: &RunOptions,
+) -> Result<RecordBatch, Failure> {
+    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let column = query.schema.fields().len() - 1;
+    load.errors(&read_staged(&rows, column)?)
+}

@@ -1,0 +1,63 @@
+//! Stages: places of files, and loading tables from them and unloading to them. The syntax is Snowflake's.
+//!
+//! In reading order: `lexer`, `parser`, `format` and `statement` (texts to statements), `place` (names to stores, paths and files),
+//! `manage` (stages themselves). Loading: `copy` (the plan and the answer), `shape` (what travels), `source` (the scan), `load`
+//! (a file, from bytes to rows), `bytes`, `csv`, `json`, `json_scan` and `parquet` (its parts), `check` (fields to values), `report`.
+//! Rows are written by [`crate::lake::WriteFilesExec`], as those of any statement.
+
+mod bytes;
+mod check;
+mod copy;
+mod csv;
+mod format;
+mod json;
+mod json_scan;
+mod lexer;
+mod load;
+mod manage;
+mod parquet;
+mod parser;
+mod place;
+mod report;
+mod rows;
+mod shape;
+mod source;
+mod statement;
+
+pub use copy::{Load, PlannedLoad};
+pub use manage::StageAction;
+pub use place::Context;
+pub use report::{StagedReport, read_staged};
+pub use shape::{LoadShape, REPORT_COLUMN};
+pub use source::StagedSource;
+pub use statement::{StageStatement, parse};
+
+use frazil_common::Failure;
+
+/// What a statement about stages becomes.
+pub enum PlannedStage {
+    Action(StageAction),
+    Load(PlannedLoad),
+}
+
+/// `choose_partitions`: of a load, by its bytes. `file_bytes`: of a written file that is full.
+pub async fn plan(
+    statement: StageStatement,
+    context: &Context<'_>,
+    choose_partitions: impl FnOnce(u64) -> usize,
+    file_bytes: u64,
+) -> Result<PlannedStage, Failure> {
+    let action = match statement {
+        StageStatement::Create(create) => manage::create(context, create).await?,
+        StageStatement::Drop { name, if_exists } => manage::drop(context, &name, if_exists).await?,
+        StageStatement::Show { schema, like } => manage::show(context, schema.as_deref(), like.as_deref()).await?,
+        StageStatement::Describe { name } => manage::describe(context, &name).await?,
+        StageStatement::List { place, pattern } => manage::list(context, &place, pattern.as_deref()).await?,
+        StageStatement::Remove { place, pattern } => manage::plan_remove(context, &place, pattern.as_deref()).await?,
+        StageStatement::Load(copy) => {
+            return copy::plan(context, *copy, choose_partitions, file_bytes).await.map(PlannedStage::Load);
+        }
+        StageStatement::Unload(_) => return Err(format::not_supported("COPY INTO a stage")),
+    };
+    Ok(PlannedStage::Action(action))
+}
