@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use frazil_common::Failure;
+use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::{STAGED, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use frazil_engine::stages::{Load, read_staged};
@@ -11,6 +11,7 @@ use frazil_engine::stages::{Load, read_staged};
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::transactions::Scope;
 use crate::writes;
 
 /// Loads the files and commits: their rows and the notes that they were loaded are one snapshot. Returns a row for each file.
@@ -21,7 +22,13 @@ pub async fn load(
     mut written: Written,
     load: Load,
     options: &RunOptions,
+    scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    scope.check(&written.transaction)?;
+    if load.purges() && matches!(scope, Scope::Transaction(_)) {
+        let message = "PURGE = TRUE cannot be taken back, and so is not done in a transaction";
+        return Err(Failure::new(ErrorCode::TransactionOpen, message));
+    }
     let rows = writes::run_again_if_lost(inner, query, options).await?;
     let (files, changed) = read_reports(&rows)?;
     let staged = read_staged(&rows, STAGED)?;
@@ -29,9 +36,9 @@ pub async fn load(
     let loaded = ledger.len();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.add_loaded_files(ledger).map_err(failed)?;
-    let _committing = statement.committing();
-    let (rows, snapshot) = written.commit(files, changed, writes::commit_info(statement)).await?;
-    tracing::info!(statement = %statement.id, rows, files = loaded, %snapshot, "loaded");
+    let (transaction, rows) = written.complete(files, changed)?;
+    scope.finish(statement, transaction).await?;
+    tracing::info!(statement = %statement.id, rows, files = loaded, "loaded");
     load.purge(&staged).await;
     load.answer(&staged)
 }

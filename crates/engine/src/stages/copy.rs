@@ -71,8 +71,8 @@ pub async fn plan(
 
     let mut files = wanted_files(&place, &copy).await?;
     let mut skipped = Vec::new();
-    if !copy.force && copy.validation != Some(ValidationMode::AllErrors) && !id.is_local() {
-        let known = transaction.database().loaded_files(id).await.map_err(|error| to_failure(&error))?;
+    if !copy.force && !matches!(copy.validation, Some(ValidationMode::AllErrors | ValidationMode::Rows(_))) {
+        let known = transaction.loaded_files(id).await.map_err(|error| to_failure(&error))?;
         let known: HashMap<String, String> = known.into_iter().map(|file| (file.path, file.version)).collect();
         let loaded = |file: &StagedFile| known.get(&ledger_path(&place, file)) == Some(&file.version());
         (skipped, files) = files.into_iter().partition(loaded);
@@ -333,6 +333,11 @@ impl Load {
             rows: i64::try_from(outcome.report.rows_loaded).unwrap_or(i64::MAX),
         });
         entries.collect()
+    }
+
+    /// Whether files are removed once they are loaded.
+    pub fn purges(&self) -> bool {
+        self.purge
     }
 
     /// After the commit: removes the files that were loaded without errors, if that is wanted. What stays is loaded all the same.
