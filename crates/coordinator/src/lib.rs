@@ -22,6 +22,7 @@ mod scheduler;
 pub mod service;
 pub mod sessions;
 pub mod stage_graph;
+pub mod staged_files;
 pub mod statement;
 mod transactions;
 mod writes;

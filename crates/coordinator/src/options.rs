@@ -66,6 +66,8 @@ pub struct CoordinatorOptions {
     pub warehouse: Option<String>,
     /// A file that a statement writes is closed when it has so many bytes.
     pub file_bytes: ByteSize,
+    /// Bytes of a file that a client sends to a stage with `PUT`; a longer one is refused.
+    pub staged_file_bytes_max: ByteSize,
     /// Partitions of a stage for each granted slot, before the size of hash tables asks for more.
     pub partitions_per_slot: usize,
     /// A query that scans less runs in one partition on one executor.
@@ -105,6 +107,7 @@ impl Default for CoordinatorOptions {
             catalog: None,
             warehouse: None,
             file_bytes: ByteSize::mib(256),
+            staged_file_bytes_max: ByteSize::gib(16),
             partitions_per_slot: 1,
             small_scan: ByteSize::mib(4),
             memory: ByteSize::mib(256),

@@ -12,7 +12,7 @@ use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery, Planner};
 use frazil_engine::session_statements::SessionChange;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub results: Arc<ResultStore>,
     pub options: CoordinatorOptions,
     pub statements: Mutex<Statements>,
+    /// Of files that clients send to stages.
+    pub uploads: Semaphore,
 }
 
 /// What is remembered; bounded by `history_max`.
@@ -82,6 +84,10 @@ impl Statements {
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too

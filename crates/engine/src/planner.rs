@@ -34,7 +34,7 @@ use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::samples::{self, SampleDatabase};
 use crate::session_statements::{SessionChange, session_change};
-use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement};
+use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::StorageOptions;
 use crate::{explain, session, session_statements, suspects};
 
@@ -278,6 +278,20 @@ impl Planner {
                 Ok(Planned::Query(query))
             }
         }
+    }
+
+    /// A place in a stage, for a file that a client sends or fetches: `@name/path`.
+    pub async fn staged_place(
+        &self,
+        database: Option<&str>,
+        schema: Option<&str>,
+        place: &str,
+    ) -> Result<StagedPlace, Failure> {
+        let lakes = self.snapshot().await?;
+        let catalogs = lake::catalogs(&lakes, &self.base, &self.others);
+        let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[])?;
+        let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
+        context.resolve(&stages::parse_place(place)?).await
     }
 
     async fn plan_stage(

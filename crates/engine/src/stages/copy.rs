@@ -93,7 +93,8 @@ pub async fn plan(
     };
     let full_name = view.full_name(&table);
     let reports = !matches!(copy.validation, Some(ValidationMode::Rows(_)));
-    let shape = LoadShape { table: full_name.clone(), format, policy, columns, by_name, reports };
+    let root = (place.object_path("")?.to_string(), place.shown(""));
+    let shape = LoadShape { table: full_name.clone(), format, policy, columns, by_name, root, reports };
     let load = Load { table: id, place, files, skipped, on_error: copy.on_error, purge: copy.purge };
     if load.files.is_empty() && copy.validation.is_none() {
         return load.answer(&BTreeMap::new()).map(PlannedLoad::Nothing);

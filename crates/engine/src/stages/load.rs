@@ -223,7 +223,8 @@ impl FileLoad {
     }
 
     fn failure(&self, error: RowError) -> datafusion::error::DataFusionError {
-        to_datafusion(error.into_failure(self.file.object_meta.location.as_ref(), &self.checker.shape.table))
+        let shape = &self.checker.shape;
+        to_datafusion(error.into_failure(&shape.shown(self.file.object_meta.location.as_ref()), &shape.table))
     }
 
     fn data_batch(&self, mut columns: Vec<ArrayRef>, rows: usize) -> Result<Option<RecordBatch>> {

@@ -1,12 +1,13 @@
 //! Stages: places of files, and loading tables from them and unloading to them. The syntax is Snowflake's.
 //!
 //! In reading order: `lexer`, `parser`, `format` and `statement` (texts to statements), `place` (names to stores, paths and files),
-//! `manage` (stages themselves). Loading: `copy` (the plan and the answer), `shape` (what travels), `source` (the scan), `load`
+//! `manage` (stages themselves), `transfer` and `client` (`PUT` and `GET`). Loading: `copy` (the plan and the answer), `shape` (what travels), `source` (the scan), `load`
 //! (a file, from bytes to rows), `bytes`, `csv`, `json`, `json_scan` and `parquet` (its parts), `check` (fields to values), `report`.
 //! Rows are written by [`crate::lake::WriteFilesExec`], as those of any statement.
 
 mod bytes;
 mod check;
+mod client;
 mod copy;
 mod csv;
 mod format;
@@ -23,14 +24,17 @@ mod rows;
 mod shape;
 mod source;
 mod statement;
+mod transfer;
 
+pub use client::{ClientStatement, client_statement, expand, stage_of};
 pub use copy::{Load, PlannedLoad};
 pub use manage::StageAction;
-pub use place::Context;
+pub use place::{Context, StagedFile, StagedPlace};
 pub use report::{StagedReport, read_staged};
 pub use shape::{LoadShape, REPORT_COLUMN};
 pub use source::StagedSource;
-pub use statement::{StageStatement, parse};
+pub use statement::{StageStatement, parse, parse_place};
+pub use transfer::Sent;
 
 use frazil_common::Failure;
 

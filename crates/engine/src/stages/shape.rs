@@ -22,6 +22,8 @@ pub struct LoadShape {
     pub columns: Vec<TargetColumn>,
     /// Columns are found by their names in the file. Otherwise by their places.
     pub by_name: Option<Case>,
+    /// What paths in the store begin with, and what users see in place of it.
+    pub root: (String, String),
     /// Rows that report on files come after each, in [`REPORT_COLUMN`].
     pub reports: bool,
 }
@@ -117,6 +119,16 @@ impl RowError {
             message.push_str(&format!(", column \"{column}\" of table \"{table}\""));
         }
         Failure::new(self.code, format!("{message}: {}", self.message))
+    }
+}
+
+impl LoadShape {
+    /// A file as users know it.
+    pub fn shown(&self, path: &str) -> String {
+        match path.strip_prefix(&self.root.0) {
+            Some(rest) => format!("{}{}", self.root.1, rest.trim_start_matches('/')),
+            None => path.to_owned(),
+        }
     }
 }
 
