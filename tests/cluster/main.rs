@@ -21,6 +21,7 @@ mod lake;
 mod membership;
 mod queries;
 mod random_queries;
+mod random_writes;
 mod refusals;
 mod sqllogic;
 mod stage_graphs;
