@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use frazil_catalog::{CommitInfo, SnapshotId};
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Change, WriteKind, Written, read_reports};
+use frazil_engine::lake::{Answer, Change, Counts, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -52,12 +52,11 @@ pub async fn write(
             Err(failure) => return Err(failure),
         }
     };
-    let (files, changed) = read_reports(&reports)?;
-    let kind = written.kind;
+    let reports = read_reports(&reports)?;
     let _committing = statement.committing();
-    let (rows, snapshot) = written.commit(files, changed, commit_info(statement)).await?;
-    tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
-    counted(kind, rows)
+    let (answer, snapshot) = written.commit(reports, commit_info(statement)).await?;
+    tracing::info!(statement = %statement.id, ?answer, %snapshot, "committed");
+    counted(answer)
 }
 
 /// Commits a change that removes rows and writes none.
@@ -66,7 +65,7 @@ pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> 
     let _committing = statement.committing();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
-    counted(kind, rows)
+    counted(kind.answer(Counts { deleted: rows, ..Counts::default() }))
 }
 
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
@@ -86,8 +85,14 @@ fn commit_info(statement: &Statement) -> CommitInfo {
     }
 }
 
-fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {
-    let schema = Schema::new(vec![Field::new(kind.column(), DataType::Int64, false)]);
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![rows]))])
+fn counted(answer: Answer) -> Result<RecordBatch, Failure> {
+    let (fields, numbers): (Vec<_>, Vec<_>) = answer
+        .into_iter()
+        .map(|(name, number)| {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            (Field::new(name, DataType::Int64, false), numbers)
+        })
+        .unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), numbers)
         .map_err(|error| Failure::internal(format!("a count: {error}")))
 }
