@@ -1,6 +1,6 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{CommitInfo, DataFileId, Databases, Result, SnapshotId, TableId, Transaction};
+use frazil_catalog::{CommitInfo, DataFileId, Databases, Result, TableId, Transaction};
 use frazil_common::Failure;
 
 use super::report::Report;
@@ -133,8 +133,8 @@ pub struct Written {
 }
 
 impl Written {
-    /// Puts what was written into the transaction.
-    pub fn apply(&mut self, reports: Vec<Report>) -> Result<Answer, Failure> {
+    /// Makes what was written part of the table. Returns the whole change, and what the statement answers.
+    pub fn complete(mut self, reports: Vec<Report>) -> Result<(Transaction, Answer), Failure> {
         let view = self.transaction.view();
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
         let (mut counts, mut gone, mut rows) = (Counts::default(), 0, 0);
@@ -172,13 +172,6 @@ impl Written {
             self.transaction.add_files(self.table, added).map(|_| ())
         };
         put().map_err(|error| to_failure(&error))?;
-        Ok(self.kind.answer(counts))
-    }
-
-    /// Makes what was written part of the table.
-    pub async fn commit(mut self, reports: Vec<Report>, info: CommitInfo) -> Result<(Answer, SnapshotId), Failure> {
-        let answer = self.apply(reports)?;
-        let committed = self.transaction.commit(info).await.map_err(|error| to_failure(&error))?;
-        Ok((answer, committed.snapshot))
+        Ok((*self.transaction, self.kind.answer(counts)))
     }
 }
