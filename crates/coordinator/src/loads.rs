@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{STAGED, Written, read_reports};
+use frazil_engine::lake::{Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
-use frazil_engine::stages::{Load, read_staged};
+use frazil_engine::stages::{Load, by_path, read_scanned};
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
@@ -30,15 +30,18 @@ pub async fn load(
         return Err(Failure::new(ErrorCode::TransactionOpen, message));
     }
     let rows = writes::run_again_if_lost(inner, query, options).await?;
-    let (files, changed) = read_reports(&rows)?;
-    let staged = read_staged(&rows, STAGED)?;
+    let reports = read_reports(&rows)?;
+    let staged = by_path(reports.iter().filter_map(|report| match report {
+        Report::Staged(staged) => Some(staged.clone()),
+        _ => None,
+    }));
     let ledger = load.ledger(&staged, statement.id);
     let loaded = ledger.len();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.add_loaded_files(ledger).map_err(failed)?;
-    let (transaction, rows) = written.complete(files, changed)?;
+    let (transaction, _) = written.complete(reports)?;
     scope.finish(statement, transaction).await?;
-    tracing::info!(statement = %statement.id, rows, files = loaded, "loaded");
+    tracing::info!(statement = %statement.id, files = loaded, "loaded");
     load.purge(&staged).await;
     load.answer(&staged)
 }
@@ -51,6 +54,5 @@ pub async fn try_load(
     options: &RunOptions,
 ) -> Result<RecordBatch, Failure> {
     let rows = writes::run_again_if_lost(inner, query, options).await?;
-    let column = query.schema.fields().len() - 1;
-    load.errors(&read_staged(&rows, column)?)
+    load.errors(&read_scanned(&rows)?)
 }

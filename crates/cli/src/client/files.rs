@@ -61,7 +61,8 @@ impl Client {
         let answer = within(CALL_LIMIT, self.transport.send(Method::GET, &path, Accept::Json, None)).await?;
         let json = checked(answer).await?;
         let files = json["files"].as_array().cloned().unwrap_or_default();
-        let file = |file: &Value| Some(StagedFile { path: file["path"].as_str()?.to_owned(), size: file["size"].as_u64()? });
+        let file =
+            |file: &Value| Some(StagedFile { path: file["path"].as_str()?.to_owned(), size: file["size"].as_u64()? });
         let unreadable = || ClientError::Protocol("a list of staged files is not what it should be".to_owned());
         files.iter().map(|listed| file(listed).ok_or_else(unreadable)).collect()
     }

@@ -153,7 +153,8 @@ async fn get(
         let mut bytes = 0;
         let copied: Result<(), ClientError> = async {
             while let Some(piece) = body.next().await {
-                let piece = piece.map_err(|cause| ClientError::Unreachable(format!("file {name:?} broke off: {cause}")))?;
+                let piece =
+                    piece.map_err(|cause| ClientError::Unreachable(format!("file {name:?} broke off: {cause}")))?;
                 bytes += piece.len() as u64;
                 written.write_all(&piece).await.map_err(failed)?;
             }

@@ -2,14 +2,28 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
-use frazil_catalog::{ColumnId, NewColumnStatistics, NewDataFile, Place, Scalar, Table};
+use frazil_catalog::{ColumnId, DataFileId, NewColumnStatistics, NewDataFile, NewDeleteFile, Place, Scalar, Table};
 use frazil_common::Failure;
 use serde::{Deserialize, Serialize};
 
-/// One file; or none, of a writer that had no rows.
+use crate::stages::StagedReport;
+
+/// One thing that a writer tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// A data file with rows of the statement's.
+    Written(FileReport),
+    /// Rows that a statement over rows of the table has written.
+    Counted { inserted: i64, updated: i64 },
+    /// Rows of a data file that are gone.
+    Deleted(DeleteReport),
+    /// What became of a staged file that was read.
+    Staged(StagedReport),
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Below the table's location.
@@ -32,49 +46,56 @@ pub struct ColumnReport {
     pub contains_nan: Option<bool>,
 }
 
-/// The column of reports on staged files, in writers' reports.
-pub const STAGED: usize = 2;
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeleteReport {
+    /// Its number in the catalog.
+    pub data_file: i64,
+    /// Rows that the statement has deleted.
+    pub rows: i64,
+    /// The file that names them and those that were deleted before. Without one no row of the data file is left, or what is left
+    /// was written anew and is in reports of its own.
+    pub delete_file: Option<DeleteFileReport>,
+}
 
-/// `file`: a report as JSON, or null; `changed`: rows that the statement counts; `staged`: a report on a staged file, or null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeleteFileReport {
+    /// Below the table's location.
+    pub path: String,
+    /// Positions in it.
+    pub rows: i64,
+    pub size_bytes: i64,
+    pub footer_bytes: i64,
+}
+
+/// `report`: as JSON.
 pub(super) fn report_schema() -> SchemaRef {
-    let fields = [("file", DataType::Utf8, true), ("changed", DataType::Int64, false), ("staged", DataType::Utf8, true)];
-    Arc::new(Schema::new(fields.map(|(name, kind, nullable)| Field::new(name, kind, nullable)).to_vec()))
+    Arc::new(Schema::new(vec![Field::new(REPORT_COLUMN, DataType::Utf8, true)]))
 }
 
-pub(super) fn report_batch(files: &[FileReport], changed: i64, staged: Vec<String>) -> Result<RecordBatch> {
-    let mut texts = Vec::with_capacity(files.len().max(staged.len()).max(1));
-    for file in files {
-        let text = serde_json::to_string(file);
-        texts
-            .push(Some(text.map_err(|e| frazil_exchange::to_datafusion(Failure::internal(format!("a report: {e}"))))?));
-    }
-    let rows = texts.len().max(staged.len()).max(1);
-    texts.resize(rows, None);
-    let mut staged: Vec<Option<String>> = staged.into_iter().map(Some).collect();
-    staged.resize(rows, None);
-    // The count is the writer's, not the file's.
-    let counts: Vec<i64> = (0..rows).map(|index| if index == 0 { changed } else { 0 }).collect();
-    let columns: [Arc<dyn Array>; 3] = [
-        Arc::new(StringArray::from(texts)),
-        Arc::new(Int64Array::from(counts)),
-        Arc::new(StringArray::from(staged)),
-    ];
-    Ok(RecordBatch::try_new(report_schema(), columns.to_vec())?)
+pub(super) const REPORT_COLUMN: &str = "report";
+
+pub(super) fn report_texts(reports: &[Report]) -> Result<StringArray> {
+    let text = |report| serde_json::to_string(report).map(Some);
+    let texts = reports.iter().map(text).collect::<serde_json::Result<Vec<_>>>();
+    let texts = texts.map_err(|e| frazil_exchange::to_datafusion(Failure::internal(format!("a report: {e}"))))?;
+    Ok(StringArray::from(texts))
 }
 
-/// The files and counted rows of all writers.
-pub fn read_reports(batches: &[RecordBatch]) -> Result<(Vec<FileReport>, i64), Failure> {
+pub(super) fn report_batch(reports: &[Report]) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_new(report_schema(), vec![Arc::new(report_texts(reports)?)])?)
+}
+
+/// What all writers tell.
+pub fn read_reports(batches: &[RecordBatch]) -> Result<Vec<Report>, Failure> {
     let malformed = |why: &str| Failure::internal(format!("a writer's report does not decode: {why}"));
-    let (mut files, mut changed) = (Vec::new(), 0);
+    let mut reports = Vec::new();
     for batch in batches {
         let texts = batch.column(0).as_string_opt::<i32>().ok_or_else(|| malformed("no texts"))?;
-        let counts = batch.column(1).as_primitive_opt::<Int64Type>().ok_or_else(|| malformed("no counts"))?;
-        changed += counts.values().iter().sum::<i64>();
         for text in texts.iter().flatten() {
-            files.push(serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?);
+            reports.push(serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?);
         }
     }
-    Ok((files, changed))
+    Ok(reports)
 }
 
 impl FileReport {
@@ -101,6 +122,18 @@ impl FileReport {
             footer_size_bytes: Some(self.footer_bytes),
             columns: columns.collect(),
             row_id_start: None,
+        }
+    }
+}
+
+impl DeleteFileReport {
+    pub fn into_delete_file(self, data_file: DataFileId) -> NewDeleteFile {
+        NewDeleteFile {
+            data_file,
+            path: Place::relative(self.path),
+            delete_count: self.rows,
+            size_bytes: self.size_bytes,
+            footer_size_bytes: Some(self.footer_bytes),
         }
     }
 }

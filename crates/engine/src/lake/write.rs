@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::columns::scalar_of;
-use super::report::{ColumnReport, FileReport, report_batch, report_schema};
+use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{store_path, store_url};
 use crate::stages::REPORT_COLUMN;
 
@@ -52,9 +52,6 @@ pub struct WriteTarget {
     pub location: String,
     /// A file is closed when it has so many bytes.
     pub file_bytes: u64,
-    /// The last column of the input is not written: it is true in rows that the statement has changed. Without it, all rows
-    /// count.
-    pub marked: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +66,7 @@ pub struct WriteFilesExec {
 }
 
 impl WriteFilesExec {
-    /// The input's columns are the table's, in its order, of its types; and the mark, if there is one.
+    /// The input's columns are the table's, in its order, of its types.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
@@ -121,31 +118,20 @@ impl ExecutionPlan for WriteFilesExec {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter {
-            target: self.target.clone(),
-            schema: self.table_schema.clone(),
-            store,
-            reservation,
-            open: None,
-            written: Vec::new(),
-            changed: 0,
-            staged: self.staged.then(Vec::new),
-        };
-        let report = futures::stream::once(writer.write_all(rows));
+        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
+        let report = futures::stream::once(writer.write_all(rows, self.staged));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 }
 
-struct PartitionWriter {
+/// Writes files one after another.
+pub(super) struct PartitionWriter {
     target: WriteTarget,
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
     open: Option<OpenFile>,
-    written: Vec<FileReport>,
-    changed: i64,
-    /// Reports on staged files, passed on as they are; `None` if there are none among the rows.
-    staged: Option<Vec<String>>,
+    written: Vec<Report>,
 }
 
 struct OpenFile {
@@ -156,35 +142,52 @@ struct OpenFile {
 }
 
 impl PartitionWriter {
-    async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
-        while let Some(batch) = rows.next().await {
-            self.write(batch?).await?;
-        }
-        self.close().await?;
-        report_batch(&self.written, self.changed, self.staged.unwrap_or_default())
+    pub(super) fn new(
+        target: WriteTarget,
+        schema: SchemaRef,
+        store: Arc<dyn ObjectStore>,
+        reservation: MemoryReservation,
+    ) -> Self {
+        Self { target, schema, store, reservation, open: None, written: Vec::new() }
     }
 
-    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
+    /// `staged`: the last column reports on staged files, in rows that have no data.
+    async fn write_all(mut self, mut rows: SendableRecordBatchStream, staged: bool) -> Result<RecordBatch> {
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            match batch.columns().split_last() {
+                Some((report, data)) if staged => {
+                    let reports =
+                        report.as_string_opt::<i32>().ok_or_else(|| internal("staged rows have no reports"))?;
+                    match reports.null_count() == reports.len() {
+                        true => self.write(data).await?,
+                        false => reports.iter().flatten().try_for_each(|text| self.pass_on(text))?,
+                    }
+                }
+                _ => self.write(batch.columns()).await?,
+            }
+        }
+        report_batch(&self.finish().await?)
+    }
+
+    fn pass_on(&mut self, report: &str) -> Result<()> {
+        let report =
+            serde_json::from_str(report).map_err(|error| internal(&format!("a report does not decode: {error}")))?;
+        self.written.push(Report::Staged(report));
+        Ok(())
+    }
+
+    /// Ends the last file. Returns what was written.
+    pub(super) async fn finish(&mut self) -> Result<Vec<Report>> {
+        self.close().await?;
+        Ok(std::mem::take(&mut self.written))
+    }
+
+    /// The table's columns, as long as each other.
+    pub(super) async fn write(&mut self, columns: &[Arc<dyn Array>]) -> Result<()> {
+        if columns.first().is_none_or(|column| column.is_empty()) {
             return Ok(());
         }
-        let mut columns = batch.columns();
-        if let (Some(staged), Some((report, data))) = (&mut self.staged, columns.split_last()) {
-            let reports = report.as_string_opt::<i32>().ok_or_else(|| internal("staged rows have no reports"))?;
-            if reports.null_count() < reports.len() {
-                staged.extend(reports.iter().flatten().map(str::to_owned));
-                return Ok(());
-            }
-            columns = data;
-        }
-        let (columns, changed) = match (self.target.marked, columns.split_last()) {
-            (true, Some((mark, columns))) => {
-                let mark = mark.as_boolean_opt().ok_or_else(|| internal("rows to be written have no mark"))?;
-                (columns, mark.true_count())
-            }
-            _ => (columns, batch.num_rows()),
-        };
-        self.changed += changed as i64;
         let batch = self.as_stored(columns)?;
         let mut file = match self.open.take() {
             Some(file) => file,
@@ -238,19 +241,19 @@ impl PartitionWriter {
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);
-        self.written.push(FileReport {
+        self.written.push(Report::Written(FileReport {
             path: file.name,
             rows: metadata.file_metadata().num_rows(),
             size_bytes: size as i64,
             footer_bytes: footer,
             columns: column_reports(&metadata, &self.schema, &file.nans)?,
-        });
+        }));
         Ok(())
     }
 }
 
 /// From the end of the last thing before it: what a reader should fetch to have the footer at once.
-fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
+pub(super) fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
     let ends = metadata.row_groups().iter().flat_map(|group| group.columns()).map(|column| {
         let (start, length) = column.byte_range();
         let data = start + length;

@@ -108,7 +108,11 @@ impl Checker {
             let from = source.data_type();
             Fault {
                 line: 0,
-                message: format!("column \"{}\" is of type {from} there, not {}: {error}", field.name(), type_name(field)),
+                message: format!(
+                    "column \"{}\" is of type {from} there, not {}: {error}",
+                    field.name(),
+                    type_name(field)
+                ),
                 code: ErrorCode::InvalidData,
             }
         })
@@ -157,5 +161,6 @@ pub fn shorten(text: &str) -> String {
 
 /// As `CREATE TABLE` would have it.
 pub fn type_name(field: &Field) -> String {
-    frazil_catalog::from_arrow(field).map_or_else(|_| field.data_type().to_string(), |column| column.column_type.to_string())
+    frazil_catalog::from_arrow(field)
+        .map_or_else(|_| field.data_type().to_string(), |column| column.column_type.to_string())
 }

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn put_and_get_are_read() {
-        let put = client_statement("PUT file:///tmp/*.csv @s.\"My st\"/dir OVERWRITE = true AUTO_COMPRESS=FALSE;").unwrap();
+        let put =
+            client_statement("PUT file:///tmp/*.csv @s.\"My st\"/dir OVERWRITE = true AUTO_COMPRESS=FALSE;").unwrap();
         let expected = ClientStatement::Put {
             files: "/tmp/*.csv".to_owned(),
             place: "@s.\"My st\"/dir".to_owned(),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
-use datafusion::common::TableReference;
 use frazil_catalog::{DefaultValue, LoadedFile, Table, TableId, Transaction};
 use frazil_common::{ErrorCode, Failure, StatementId};
 use object_store::ObjectStoreExt;
@@ -117,9 +117,9 @@ pub async fn plan(
         }
         Some(_) => PlannedLoad::Try { plan: scan, partitions, load },
         None => {
-            let target = WriteTarget { table: full_name, location: table.location.clone(), file_bytes, marked: false };
+            let target = WriteTarget { table: full_name, location: table.location.clone(), file_bytes };
             let kind = WriteKind::Inserted;
-            let written = Written { transaction: Box::new(transaction), table: id, kind, rows_before: 0 };
+            let written = Written { transaction: Box::new(transaction), table: id, kind };
             let plan = Arc::new(WriteFilesExec::new(scan, target, schema));
             PlannedLoad::Write { plan, partitions, written, load }
         }
@@ -192,9 +192,11 @@ fn columns(table: &Table, copy: &CopyIntoTable) -> Result<Vec<TargetColumn>, Fai
 }
 
 fn refuse_nested(schema: &SchemaRef, columns: &[TargetColumn], format: &FileFormat) -> Result<(), Failure> {
-    let nested = schema.fields().iter().zip(columns).find(|(field, column)| {
-        field.data_type().is_nested() && matches!(column.origin, Origin::Field(_))
-    });
+    let nested = schema
+        .fields()
+        .iter()
+        .zip(columns)
+        .find(|(field, column)| field.data_type().is_nested() && matches!(column.origin, Origin::Field(_)));
     match nested {
         Some((field, _)) if format.kind == FileKind::Csv => {
             Err(not_supported(&format!("loading column \"{}\", which has parts, from CSV", field.name())))
@@ -241,7 +243,8 @@ fn deal(files: &[StagedFile], partitions: usize, in_pieces: bool) -> Vec<FileGro
     let hands = partitions.min(pieces.len()).max(1);
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> = (0..hands).map(|_| (0, Vec::new())).collect();
     for piece in pieces {
-        let least = groups.iter_mut().min_by_key(|(bytes, group)| (*bytes, group.len())).expect("there is one at least");
+        let least =
+            groups.iter_mut().min_by_key(|(bytes, group)| (*bytes, group.len())).expect("there is one at least");
         // An empty file is work, too.
         least.0 += piece.effective_size().max(1);
         least.1.push(piece);
@@ -290,10 +293,13 @@ impl Load {
             ("rows_loaded", numbers(outcomes.iter().map(|one| number(one.report.rows_loaded)))),
             ("error_limit", numbers(outcomes.iter().map(error_limit))),
             ("errors_seen", numbers(outcomes.iter().map(|one| number(one.report.errors)))),
-            ("first_error", texts(outcomes.iter().map(|one| match one.status {
-                "LOAD_SKIPPED" => Some("the file was loaded before".to_owned()),
-                _ => first(one).map(|error| error.message),
-            }))),
+            (
+                "first_error",
+                texts(outcomes.iter().map(|one| match one.status {
+                    "LOAD_SKIPPED" => Some("the file was loaded before".to_owned()),
+                    _ => first(one).map(|error| error.message),
+                })),
+            ),
             ("first_error_line", numbers(outcomes.iter().map(|one| first(one).and_then(|error| number(error.line))))),
             (
                 "first_error_character",

@@ -504,7 +504,12 @@ impl Splitter {
 }
 
 enum Done {
-    Field { start: usize, end: usize, copied: bool, next: usize },
+    Field {
+        start: usize,
+        end: usize,
+        copied: bool,
+        next: usize,
+    },
     /// The bytes end in it.
     Open,
 }

@@ -152,9 +152,7 @@ impl FileFormat {
             "RECORD_DELIMITER" if csv => {
                 self.record_delimiter = match value {
                     OptionValue::Text(text) if text == "\r\n" => b'\n',
-                    value => {
-                        value.byte(name)?.ok_or_else(|| not_supported("RECORD_DELIMITER = NONE"))?
-                    }
+                    value => value.byte(name)?.ok_or_else(|| not_supported("RECORD_DELIMITER = NONE"))?,
                 };
             }
             "SKIP_HEADER" if csv => self.skip_header = value.number(name)?,
@@ -189,8 +187,12 @@ impl FileFormat {
                 self.compression = if value.boolean(name)? { Compression::Snappy } else { Compression::None };
             }
             "BINARY_AS_TEXT" if self.kind == FileKind::Parquet && !value.boolean(name)? => {}
-            "REPLACE_INVALID_CHARACTERS" | "IGNORE_UTF8_ERRORS" | "ALLOW_DUPLICATE" | "ENABLE_OCTAL"
-            | "STRIP_NULL_VALUES" | "MULTI_LINE"
+            "REPLACE_INVALID_CHARACTERS"
+            | "IGNORE_UTF8_ERRORS"
+            | "ALLOW_DUPLICATE"
+            | "ENABLE_OCTAL"
+            | "STRIP_NULL_VALUES"
+            | "MULTI_LINE"
                 if matches!(value, OptionValue::Word(word) if word.eq_ignore_ascii_case("FALSE")) => {}
             other => {
                 let what = format!("option {other} of file format {}", self.kind.name());
@@ -202,10 +204,13 @@ impl FileFormat {
 
     /// Names and values, for `DESCRIBE`.
     pub fn described(&self) -> Vec<(&'static str, String)> {
-        let byte = |byte: Option<u8>| byte.map_or("NONE".to_owned(), |byte| char::from(byte).escape_default().to_string());
+        let byte =
+            |byte: Option<u8>| byte.map_or("NONE".to_owned(), |byte| char::from(byte).escape_default().to_string());
         let boolean = |value: bool| if value { "TRUE".to_owned() } else { "FALSE".to_owned() };
-        let mut options =
-            vec![("TYPE", self.kind.name().to_owned()), ("COMPRESSION", format!("{:?}", self.compression).to_uppercase())];
+        let mut options = vec![
+            ("TYPE", self.kind.name().to_owned()),
+            ("COMPRESSION", format!("{:?}", self.compression).to_uppercase()),
+        ];
         match self.kind {
             FileKind::Csv => options.extend([
                 ("FIELD_DELIMITER", byte(self.field_delimiter)),

@@ -132,7 +132,8 @@ impl JsonReader {
                     _ => Ok(false),
                 };
             };
-            let wrong = |what: &str| Err(Fault::at_line(self.line, format!("{what} is expected, not {:?}", byte as char)));
+            let wrong =
+                |what: &str| Err(Fault::at_line(self.line, format!("{what} is expected, not {:?}", byte as char)));
             match (self.array, byte) {
                 (Outer::None | Outer::Element, _) => return Ok(true),
                 (Outer::Unknown, b'[') => {
@@ -168,7 +169,8 @@ impl JsonReader {
     pub async fn next(&mut self) -> Result<Option<Chunk>, Fault> {
         let mut objects = Objects::default();
         let mut errors = Vec::new();
-        while objects.lines.len() + errors.len() < CHUNK_ROWS && objects.text.len() < CHUNK_BYTES && self.seek().await? {
+        while objects.lines.len() + errors.len() < CHUNK_ROWS && objects.text.len() < CHUNK_BYTES && self.seek().await?
+        {
             let line = self.line;
             let wrong = |character: usize, message: &str| RowError {
                 line,
@@ -192,7 +194,8 @@ impl JsonReader {
                         )),
                         _ => errors.push(wrong(0, "it is not an object")),
                     }
-                    self.line += self.buffer[self.at..self.at + end].iter().filter(|byte| **byte == b'\n').count() as u64;
+                    self.line +=
+                        self.buffer[self.at..self.at + end].iter().filter(|byte| **byte == b'\n').count() as u64;
                     self.at += end;
                     if self.array == Outer::Element {
                         self.array = Outer::Comma;
@@ -272,7 +275,8 @@ impl JsonReader {
         let mut lines = Vec::new();
         self.decode_range(&objects, 0..objects.lines.len(), &mut batches, &mut lines, errors)?;
         let rows = lines.len();
-        let whole = arrow::compute::concat_batches(&self.schema, &batches).map_err(|e| Fault::of_file(e.to_string()))?;
+        let whole =
+            arrow::compute::concat_batches(&self.schema, &batches).map_err(|e| Fault::of_file(e.to_string()))?;
         let sources: Vec<Option<ArrayRef>> =
             self.checker.schema.fields().iter().map(|field| whole.column_by_name(field.name()).cloned()).collect();
         self.checker.check(&sources, rows, &Lines(lines))

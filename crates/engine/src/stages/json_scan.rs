@@ -13,8 +13,13 @@ pub struct Key {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scan {
-    Value { end: usize },
-    Wrong { at: usize, message: &'static str },
+    Value {
+        end: usize,
+    },
+    Wrong {
+        at: usize,
+        message: &'static str,
+    },
     /// More bytes are needed to tell.
     Incomplete,
 }

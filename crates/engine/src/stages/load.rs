@@ -100,9 +100,10 @@ pub fn load(
     let report = StagedReport { path: file.object_meta.location.to_string(), ..StagedReport::default() };
     let (held, held_bytes, phase) = (VecDeque::new(), 0, Phase::Reading);
     let load = FileLoad { store, file, checker, schema, reader: None, report, held, held_bytes, phase };
-    Box::pin(futures::stream::try_unfold(load, |mut load| async move {
-        Ok(load.next().await?.map(|batch| (batch, load)))
-    }))
+    Box::pin(futures::stream::try_unfold(
+        load,
+        |mut load| async move { Ok(load.next().await?.map(|batch| (batch, load))) },
+    ))
 }
 
 impl FileLoad {

@@ -21,9 +21,23 @@ const REMOVALS_AT_ONCE: usize = 16;
 
 /// What remains to be done for a statement about a stage.
 pub enum StageAction {
-    Create { database: Database, stage: Box<Stage>, if_exists: IfStageExists, place: Box<StagedPlace> },
-    Drop { database: Database, schema: SchemaId, name: String, if_exists: bool, place: Option<Box<StagedPlace>> },
-    Remove { place: Box<StagedPlace>, files: Vec<StagedFile> },
+    Create {
+        database: Database,
+        stage: Box<Stage>,
+        if_exists: IfStageExists,
+        place: Box<StagedPlace>,
+    },
+    Drop {
+        database: Database,
+        schema: SchemaId,
+        name: String,
+        if_exists: bool,
+        place: Option<Box<StagedPlace>>,
+    },
+    Remove {
+        place: Box<StagedPlace>,
+        files: Vec<StagedFile>,
+    },
     /// Only read.
     Rows(RecordBatch),
 }
@@ -64,7 +78,8 @@ pub async fn create(context: &Context<'_>, create: CreateStage) -> Result<StageA
     // Kept as the user wrote it: what it may reach is asked each time.
     let url = create.url.clone().map(|url| context.check_root(&url).map(|_| url)).transpose()?;
     let format = create.format.unwrap_or_else(|| FileFormat::of(FileKind::Csv));
-    let format = serde_json::to_string(&format).map_err(|error| Failure::internal(format!("a file format: {error}")))?;
+    let format =
+        serde_json::to_string(&format).map_err(|error| Failure::internal(format!("a file format: {error}")))?;
     let stage = Stage {
         id: Uuid::now_v7(),
         schema: name.schema,
@@ -96,13 +111,7 @@ pub async fn drop(context: &Context<'_>, name: &[String], if_exists: bool) -> Re
     // Files of a URL are somebody else's.
     let internal = found.filter(|stage| stage.url.is_none());
     let place = internal.map(|stage| context.of_stage(name.database, &stage, "").map(Box::new)).transpose()?;
-    Ok(StageAction::Drop {
-        database: name.database.clone(),
-        schema: name.schema,
-        name: name.stage,
-        if_exists,
-        place,
-    })
+    Ok(StageAction::Drop { database: name.database.clone(), schema: name.schema, name: name.stage, if_exists, place })
 }
 
 pub async fn show(

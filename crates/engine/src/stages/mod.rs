@@ -30,7 +30,7 @@ pub use client::{ClientStatement, client_statement, expand, stage_of};
 pub use copy::{Load, PlannedLoad};
 pub use manage::StageAction;
 pub use place::{Context, StagedFile, StagedPlace};
-pub use report::{StagedReport, read_staged};
+pub use report::{StagedReport, by_path, read_scanned};
 pub use shape::{LoadShape, REPORT_COLUMN};
 pub use source::StagedSource;
 pub use statement::{StageStatement, parse, parse_place};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::datasource::listing::FileRange;
 use bytes::Bytes;
+use datafusion::datasource::listing::FileRange;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
@@ -62,7 +62,8 @@ impl ParquetReader {
         }
         let mut reader = StoredFile::new(store, meta);
         let options = ArrowReaderOptions::new();
-        let metadata = guarded(ArrowReaderMetadata::load_async(&mut reader, options)).await?.map_err(|e| corrupt(&e))?;
+        let metadata =
+            guarded(ArrowReaderMetadata::load_async(&mut reader, options)).await?.map_err(|e| corrupt(&e))?;
         // Strings as views, so that they are not copied on the way to the table's.
         let options = ArrowReaderOptions::new().with_schema(with_views(metadata.schema()));
         let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(|e| corrupt(&e))?;
@@ -192,7 +193,8 @@ fn corrupt(error: &ParquetError) -> Fault {
 
 /// Readers panic over some malformed files.
 async fn guarded<T>(read: impl Future<Output = T>) -> Result<T, Fault> {
-    AssertUnwindSafe(read).catch_unwind().await.map_err(|panic| {
-        Fault::of_file(format!("it cannot be read as Parquet: {}", panic_message(&*panic)))
-    })
+    AssertUnwindSafe(read)
+        .catch_unwind()
+        .await
+        .map_err(|panic| Fault::of_file(format!("it cannot be read as Parquet: {}", panic_message(&*panic))))
 }

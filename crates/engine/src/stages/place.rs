@@ -3,9 +3,9 @@
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::common::TableReference;
 use frazil_catalog::{Database, Stage};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
@@ -117,8 +117,9 @@ impl<'a> Context<'a> {
     }
 
     pub fn of_stage(&self, database: &Database, stage: &Stage, path: &str) -> Result<StagedPlace, Failure> {
-        let format = serde_json::from_str(&stage.format)
-            .map_err(|error| Failure::internal(format!("stage \"{}\" has an unreadable file format: {error}", stage.name)))?;
+        let format = serde_json::from_str(&stage.format).map_err(|error| {
+            Failure::internal(format!("stage \"{}\" has an unreadable file format: {error}", stage.name))
+        })?;
         match &stage.url {
             // Roots may have been taken away since it was created.
             Some(url) => {

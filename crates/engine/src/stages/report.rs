@@ -35,19 +35,28 @@ impl StagedReport {
     }
 }
 
-/// The reports in a column of rows that writers or scans put out, by path.
-pub fn read_staged(batches: &[RecordBatch], column: usize) -> Result<BTreeMap<String, StagedReport>, Failure> {
+/// The reports of all pieces, by path.
+pub fn by_path(reports: impl IntoIterator<Item = StagedReport>) -> BTreeMap<String, StagedReport> {
+    let mut files: BTreeMap<String, StagedReport> = BTreeMap::new();
+    for report in reports {
+        files.entry(report.path.clone()).or_default().add(report);
+    }
+    files.iter_mut().for_each(|(path, report)| report.path.clone_from(path));
+    files
+}
+
+/// The reports that a scan puts out in the last column of its rows, by path.
+pub fn read_scanned(batches: &[RecordBatch]) -> Result<BTreeMap<String, StagedReport>, Failure> {
     let malformed = |why: &str| Failure::internal(format!("a report on a staged file does not decode: {why}"));
-    let mut reports: BTreeMap<String, StagedReport> = BTreeMap::new();
+    let mut reports = Vec::new();
     for batch in batches {
-        let texts = batch.column(column).as_string_opt::<i32>().ok_or_else(|| malformed("no texts"))?;
-        for text in texts.iter().flatten() {
+        let texts = batch.columns().last().and_then(|column| column.as_string_opt::<i32>());
+        for text in texts.ok_or_else(|| malformed("no texts"))?.iter().flatten() {
             let report: StagedReport = serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
-            reports.entry(report.path.clone()).or_default().add(report);
+            reports.push(report);
         }
     }
-    reports.iter_mut().for_each(|(path, report)| report.path.clone_from(path));
-    Ok(reports)
+    Ok(by_path(reports))
 }
 
 pub fn encode(report: &StagedReport) -> Result<String, Failure> {

@@ -9,12 +9,26 @@ use super::parser::Parser;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StageStatement {
     Create(CreateStage),
-    Drop { name: Vec<String>, if_exists: bool },
+    Drop {
+        name: Vec<String>,
+        if_exists: bool,
+    },
     /// Of one schema, or of the session's.
-    Show { schema: Option<Vec<String>>, like: Option<String> },
-    Describe { name: Vec<String> },
-    List { place: Place, pattern: Option<String> },
-    Remove { place: Place, pattern: Option<String> },
+    Show {
+        schema: Option<Vec<String>>,
+        like: Option<String>,
+    },
+    Describe {
+        name: Vec<String>,
+    },
+    List {
+        place: Place,
+        pattern: Option<String>,
+    },
+    Remove {
+        place: Place,
+        pattern: Option<String>,
+    },
     Load(Box<CopyIntoTable>),
     Unload(Box<CopyIntoPlace>),
 }
@@ -306,15 +320,8 @@ fn copy_into_place(parser: &mut Parser<'_>) -> Result<StageStatement, Failure> {
             format!("SELECT * FROM {}", &parser.sql[start..parser.end_of_last()])
         }
     };
-    let mut copy = CopyIntoPlace {
-        to,
-        query,
-        format: None,
-        header: false,
-        overwrite: false,
-        single: false,
-        file_bytes_max: None,
-    };
+    let mut copy =
+        CopyIntoPlace { to, query, format: None, header: false, overwrite: false, single: false, file_bytes_max: None };
     while !parser.is_at_end() {
         let option = parser.option_name()?;
         if option == "PARTITION" {
@@ -368,7 +375,9 @@ mod tests {
         let Some(StageStatement::Unload(copy)) = parse(sql).unwrap() else { panic!("not an unload") };
         assert_eq!(copy.query, "select ')' as a, (1) from t");
         assert!(copy.single);
-        let Some(StageStatement::Unload(copy)) = parse("copy into 's3://b/p' from a.\"B c\"").unwrap() else { panic!() };
+        let Some(StageStatement::Unload(copy)) = parse("copy into 's3://b/p' from a.\"B c\"").unwrap() else {
+            panic!()
+        };
         assert_eq!(copy.query, "SELECT * FROM a.\"B c\"");
     }
 
