@@ -1,4 +1,5 @@
-//! `COPY INTO` a table: a write whose rows also tell what became of each staged file.
+//! `COPY INTO` a table: a write whose rows also tell what became of each staged file. `COPY INTO` a stage: a query whose rows become
+//! files.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::{Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
-use frazil_engine::stages::{Load, by_path, read_scanned};
+use frazil_engine::stages::{Load, Unload, by_path, read_scanned};
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
@@ -55,4 +56,31 @@ pub async fn try_load(
 ) -> Result<RecordBatch, Failure> {
     let rows = writes::run_again_if_lost(inner, query, options).await?;
     load.errors(&read_scanned(&rows)?)
+}
+
+/// Writes a query's rows into files, which are seen in their stage when all of them are there.
+pub async fn unload(
+    inner: &Arc<Inner>,
+    statement: &Arc<Statement>,
+    query: &PlannedQuery,
+    unload: Unload,
+    options: &RunOptions,
+) -> Result<RecordBatch, Failure> {
+    let mut unfinished = CleanUp(Some(unload));
+    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let Some(unload) = unfinished.0.take() else { return Err(Failure::internal("an unload was lost")) };
+    // Some files have their names and others not: it is not left at that.
+    let _committing = statement.committing();
+    unload.finish(&rows).await
+}
+
+/// Removes unfinished files when the statement fails, is cancelled, or its time is up.
+struct CleanUp(Option<Unload>);
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        if let (Some(unload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { unload.clean_up().await });
+        }
+    }
 }

@@ -362,6 +362,14 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             let rows = loads::load(inner, statement, &query, written, load, &options, scope(session)).await?;
             return deliver(inner, statement, Rows::Ready(rows)).await;
         }
+        Planned::Unload { query, unload } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::unload(inner, statement, &query, unload, &options).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
         Planned::TryLoad { query, load } => {
             drop(session);
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;

@@ -53,7 +53,7 @@ use crate::lake::{
     with_virtual_columns, without_virtual_columns,
 };
 use crate::scan::NamingSource;
-use crate::stages::{LoadShape, StagedSource};
+use crate::stages::{LoadShape, StagedSource, UnloadExec, UnloadTarget};
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]
@@ -269,7 +269,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12")]
     node: Option<Node>,
 }
 
@@ -295,6 +295,9 @@ enum Node {
     WriteChanges(WriteFilesMessage),
     #[prost(message, tag = "10")]
     WriteDeletes(WriteFilesMessage),
+    /// An [`UnloadTarget`] as JSON.
+    #[prost(string, tag = "12")]
+    Unload(String),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -439,6 +442,8 @@ impl PhysicalExtensionCodec for Codec {
             Node::WriteChanges(WriteFilesMessage::new(&write.target, &write.table_schema)?)
         } else if let Some(write) = node.downcast_ref::<WriteDeletesExec>() {
             Node::WriteDeletes(WriteFilesMessage::new(&write.target, &write.table_schema)?)
+        } else if let Some(unload) = node.downcast_ref::<UnloadExec>() {
+            Node::Unload(serde_json::to_string(&unload.target).map_err(malformed)?)
         } else if node.is::<NumberRowsExec>() {
             Node::NumberRows(NumberRowsMessage {})
         } else if let Some(settle) = node.downcast_ref::<SettleRowsExec>() {
@@ -493,6 +498,11 @@ impl PhysicalExtensionCodec for Codec {
                 let [input] = children else { return Err(malformed("deleted rows have one input")) };
                 let target: DeleteTarget = message.target()?;
                 Ok(Arc::new(WriteDeletesExec::new(input.clone(), target, message.table_schema()?)))
+            }
+            Node::Unload(target) => {
+                let [input] = children else { return Err(malformed("unloaded rows have one input")) };
+                let target: UnloadTarget = serde_json::from_str(&target).map_err(malformed)?;
+                Ok(Arc::new(UnloadExec::new(input.clone(), target)))
             }
             Node::NumberRows(NumberRowsMessage {}) => {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };

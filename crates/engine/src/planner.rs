@@ -36,7 +36,7 @@ use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::samples::{self, SampleDatabase};
 use crate::session_statements::{SessionChange, session_change};
-use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
+use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace, Unload};
 use crate::storage::StorageOptions;
 use crate::{explain, session, session_statements, suspects};
 
@@ -119,6 +119,11 @@ pub enum Planned {
     TryLoad {
         query: PlannedQuery,
         load: Load,
+    },
+    /// Rows that go into files of a stage.
+    Unload {
+        query: PlannedQuery,
+        unload: Unload,
     },
     Session(SessionChange),
     /// Done while planning: declarations. The text tells the user.
@@ -243,9 +248,12 @@ impl Planner {
             return Ok(Planned::Session(change));
         }
         if let Some(statement) = stages::parse(&request.sql)? {
-            return self.plan_stage(statement, &lakes, &state, forced, request.slots).await;
+            return self.plan_stage(statement, &lakes, &mut state, forced, request.slots).await;
         }
-        let mut statement = parse_one(&state, &request.sql)?;
+        let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
+        let replaced = stages::replace_calls(&request.sql, &context).await?;
+        let sql = replaced.as_deref().unwrap_or(&request.sql);
+        let mut statement = parse_one(&state, sql)?;
         explain::check_options(&mut statement)?;
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
@@ -305,12 +313,21 @@ impl Planner {
         &self,
         statement: StageStatement,
         lakes: &Arc<Lakes>,
-        state: &SessionState,
+        state: &mut SessionState,
         forced: Option<usize>,
         slots: usize,
     ) -> Result<Planned, Failure> {
         let context = stages::Context { lakes, state, storage: &self.storage };
         let choose = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, slots));
+        let planned = stages::plan(statement, &context, choose, self.options.file_bytes.0).await?;
+        if let PlannedStage::Unload { unload, query } = planned {
+            let parsed = parse_one(state, &query)?;
+            let plan = state.statement_to_plan(parsed).await.map_err(|error| to_failure(&error))?;
+            let (mut query, _) = self.plan_query(state, &plan, forced, slots).await?;
+            query.plan = unload.over(query.plan)?;
+            query.schema = query.plan.schema();
+            return Ok(Planned::Unload { query, unload });
+        }
         let query = |plan: Arc<dyn ExecutionPlan>, partitions| PlannedQuery {
             schema: plan.schema(),
             plan,
@@ -319,8 +336,8 @@ impl Planner {
             partitions,
             scan_bytes: 0,
         };
-        let planned = stages::plan(statement, &context, choose, self.options.file_bytes.0).await?;
         Ok(match planned {
+            PlannedStage::Unload { .. } => unreachable!("it was returned above"),
             PlannedStage::Action(action) => Planned::Stage(action),
             PlannedStage::Load(PlannedLoad::Write { plan, partitions, written, load }) => {
                 Planned::Load { query: query(plan, partitions), written, load }

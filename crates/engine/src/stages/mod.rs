@@ -3,7 +3,8 @@
 //! In reading order: `lexer`, `parser`, `format` and `statement` (texts to statements), `place` (names to stores, paths and files),
 //! `manage` (stages themselves), `transfer` and `client` (`PUT` and `GET`). Loading: `copy` (the plan and the answer), `shape` (what travels), `source` (the scan), `load`
 //! (a file, from bytes to rows), `bytes`, `csv`, `json`, `json_scan` and `parquet` (its parts), `check` (fields to values), `report`.
-//! Rows are written by [`crate::lake::WriteFilesExec`], as those of any statement.
+//! Rows are written by [`crate::lake::WriteFilesExec`], as those of any statement. Unloading: `unload`, `unload_file`. `infer` tells what
+//! files hold.
 
 mod bytes;
 mod check;
@@ -11,6 +12,7 @@ mod client;
 mod copy;
 mod csv;
 mod format;
+mod infer;
 mod json;
 mod json_scan;
 mod lexer;
@@ -25,9 +27,12 @@ mod shape;
 mod source;
 mod statement;
 mod transfer;
+mod unload;
+mod unload_file;
 
 pub use client::{ClientStatement, client_statement, expand, stage_of};
 pub use copy::{Load, PlannedLoad};
+pub use infer::replace_calls;
 pub use manage::StageAction;
 pub use place::{Context, StagedFile, StagedPlace};
 pub use report::{StagedReport, by_path, read_scanned};
@@ -35,6 +40,7 @@ pub use shape::{LoadShape, REPORT_COLUMN};
 pub use source::StagedSource;
 pub use statement::{StageStatement, parse, parse_place};
 pub use transfer::Sent;
+pub use unload::{Unload, UnloadExec, UnloadTarget};
 
 use frazil_common::Failure;
 
@@ -42,6 +48,11 @@ use frazil_common::Failure;
 pub enum PlannedStage {
     Action(StageAction),
     Load(PlannedLoad),
+    /// What writes, and the query whose rows it writes.
+    Unload {
+        unload: Unload,
+        query: String,
+    },
 }
 
 /// `choose_partitions`: of a load, by its bytes. `file_bytes`: of a written file that is full.
@@ -61,7 +72,10 @@ pub async fn plan(
         StageStatement::Load(copy) => {
             return copy::plan(context, *copy, choose_partitions, file_bytes).await.map(PlannedStage::Load);
         }
-        StageStatement::Unload(_) => return Err(format::not_supported("COPY INTO a stage")),
+        StageStatement::Unload(copy) => {
+            let unload = Unload::new(context, &copy).await?;
+            return Ok(PlannedStage::Unload { unload, query: copy.query });
+        }
     };
     Ok(PlannedStage::Action(action))
 }
