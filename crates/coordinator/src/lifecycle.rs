@@ -1,5 +1,6 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,6 +67,8 @@ struct ProgressCounts {
     retries: AtomicU32,
     scanned_bytes: AtomicU64,
     exchanged_bytes: AtomicU64,
+    /// By executor, of the run that is on.
+    written: Mutex<BTreeMap<usize, v1::WriteProgress>>,
 }
 
 impl Statement {
@@ -179,6 +182,8 @@ impl Statement {
     pub fn status(&self) -> StatementStatus {
         let state = self.state.lock();
         let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        let written = self.progress.written.lock();
+        let sum = |part: fn(&v1::WriteProgress) -> u64| written.values().map(part).sum();
         StatementStatus {
             id: self.id,
             sql: self.request.sql.clone(),
@@ -192,6 +197,9 @@ impl Statement {
                 tasks: read(&self.progress.tasks),
                 tasks_finished: read(&self.progress.tasks_finished),
                 retries: read(&self.progress.retries),
+                rows_written: sum(|written| written.rows),
+                bytes_written: sum(|written| written.bytes),
+                files_written: sum(|written| written.files),
             },
             stats: Stats {
                 bytes_scanned: self.progress.scanned_bytes.load(Ordering::Relaxed),
@@ -203,6 +211,8 @@ impl Statement {
 
 impl Observer for Statement {
     fn started(&self, stages: u32, tasks: u32) {
+        // What a run that was lost has written, counts for nothing.
+        self.progress.written.lock().clear();
         self.progress.stages.fetch_add(stages, Ordering::Relaxed);
         self.progress.tasks.fetch_add(tasks, Ordering::Relaxed);
     }
@@ -211,6 +221,10 @@ impl Observer for Statement {
         self.progress.tasks_finished.fetch_add(1, Ordering::Relaxed);
         self.progress.scanned_bytes.fetch_add(report.scanned_bytes, Ordering::Relaxed);
         self.progress.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
+    }
+
+    fn progressed(&self, executor: usize, progress: &v1::WriteProgress) {
+        self.progress.written.lock().insert(executor, *progress);
     }
 
     fn retried(&self) {

@@ -63,6 +63,8 @@ pub trait Observer: Send + Sync {
     fn started(&self, _stages: u32, _tasks: u32) {}
     fn task_finished(&self, _report: &v1::TaskFinished) {}
     fn retried(&self) {}
+    /// Of a query that writes: what the executor at that position has written so far.
+    fn progressed(&self, _executor: usize, _progress: &v1::WriteProgress) {}
 }
 
 /// The rows of a query, while its tasks run. Dropping it cancels them.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 
 /// Sums by metric name, for one plan node.
 pub type NodeMetrics = BTreeMap<String, u64>;
@@ -32,6 +33,52 @@ fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
     for child in plan.children() {
         visit(child, nodes);
     }
+}
+
+/// Names of what operators that write count while they do.
+pub const ROWS_WRITTEN: &str = "rows_written";
+pub const BYTES_WRITTEN: &str = "bytes_written";
+pub const FILES_WRITTEN: &str = "files_written";
+
+/// What was written so far. A file's bytes count when it is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteProgress {
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
+}
+
+/// Of one partition of an operator that writes.
+#[derive(Clone, Debug)]
+pub struct WriteCounters {
+    rows: Count,
+    bytes: Count,
+    files: Count,
+}
+
+impl WriteCounters {
+    pub fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let counter = |name| MetricBuilder::new(metrics).counter(name, partition);
+        Self { rows: counter(ROWS_WRITTEN), bytes: counter(BYTES_WRITTEN), files: counter(FILES_WRITTEN) }
+    }
+
+    pub fn rows(&self, rows: usize) {
+        self.rows.add(rows);
+    }
+
+    pub fn file(&self, bytes: u64) {
+        self.files.add(1);
+        self.bytes.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+}
+
+/// What the plan's operators have written; `None` if none of them writes.
+pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<WriteProgress> {
+    let own = plan.metrics().and_then(|metrics| {
+        let sum = |name| metrics.sum_by_name(name).map(|value| value.as_usize() as u64);
+        Some(WriteProgress { rows: sum(ROWS_WRITTEN)?, bytes: sum(BYTES_WRITTEN)?, files: sum(FILES_WRITTEN)? })
+    });
+    own.or_else(|| plan.children().into_iter().find_map(written))
 }
 
 /// Bytes that the plan's scans have read from files.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::Partitioning;
@@ -16,9 +16,13 @@ use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeOutput, Token};
 use frazil_proto::v1;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use crate::executor::Shared;
+
+/// How often the coordinator hears how far a write is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A stage's plan with this task's splits and exchanges in it.
 struct Task {
@@ -63,13 +67,28 @@ pub async fn run(
     shared.hub.register(query, token, inputs);
     reporter.send(v1::task_event::Event::Started(true)).await;
 
+    let writers: Vec<_> =
+        tasks.iter().map(|task| task.plan.clone()).filter(|plan| metrics::written(plan).is_some()).collect();
     let mut running = JoinSet::new();
     for task in tasks {
         let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };
         let stage = task.stage;
         running.spawn_on(async move { (stage, run.run(task).await) }, shared.cpu.handle());
     }
-    while let Some(joined) = running.join_next().await {
+    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let joined = tokio::select! {
+            joined = running.join_next() => joined,
+            _ = tick.tick(), if !writers.is_empty() => {
+                reporter.send(v1::task_event::Event::Progress(progress(&writers))).await;
+                continue;
+            }
+        };
+        let Some(joined) = joined else { break };
+        if !writers.is_empty() {
+            reporter.send(v1::task_event::Event::Progress(progress(&writers))).await;
+        }
         match joined {
             Ok((_, Ok(finished))) => reporter.send(v1::task_event::Event::Finished(finished)).await,
             Ok((stage, Err(failure))) => return Err((stage, failure)),
@@ -77,6 +96,17 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// What the plans have written so far.
+fn progress(writers: &[Arc<dyn ExecutionPlan>]) -> v1::WriteProgress {
+    let mut sum = v1::WriteProgress::default();
+    for written in writers.iter().filter_map(metrics::written) {
+        sum.rows += written.rows;
+        sum.bytes += written.bytes;
+        sum.files += written.files;
+    }
+    sum
 }
 
 /// Takes the query's inputs out of the hub again, however it ends.

@@ -14,6 +14,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -36,6 +37,7 @@ use uuid::Uuid;
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{store_path, store_url};
+use crate::metrics::WriteCounters;
 use crate::stages::REPORT_COLUMN;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
@@ -63,6 +65,7 @@ pub struct WriteFilesExec {
     /// The last column of the input reports on staged files: rows with a report have no data.
     staged: bool,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl WriteFilesExec {
@@ -72,7 +75,8 @@ impl WriteFilesExec {
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
         let staged = input.schema().fields().last().is_some_and(|field| field.name() == REPORT_COLUMN);
-        Self { input, target, table_schema, staged, properties: Arc::new(properties) }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { input, target, table_schema, staged, properties: Arc::new(properties), metrics }
     }
 }
 
@@ -114,11 +118,16 @@ impl ExecutionPlan for WriteFilesExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
+        let mut writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
+        writer.counters = Some(WriteCounters::new(&self.metrics, partition));
         let report = futures::stream::once(writer.write_all(rows, self.staged));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
@@ -132,6 +141,8 @@ pub(super) struct PartitionWriter {
     reservation: MemoryReservation,
     open: Option<OpenFile>,
     written: Vec<Report>,
+    /// Where whoever watches looks.
+    counters: Option<WriteCounters>,
 }
 
 struct OpenFile {
@@ -148,7 +159,7 @@ impl PartitionWriter {
         store: Arc<dyn ObjectStore>,
         reservation: MemoryReservation,
     ) -> Self {
-        Self { target, schema, store, reservation, open: None, written: Vec::new() }
+        Self { target, schema, store, reservation, open: None, written: Vec::new(), counters: None }
     }
 
     /// `staged`: the last column reports on staged files, in rows that have no data.
@@ -189,6 +200,9 @@ impl PartitionWriter {
             return Ok(());
         }
         let batch = self.as_stored(columns)?;
+        if let Some(counters) = &self.counters {
+            counters.rows(batch.num_rows());
+        }
         let mut file = match self.open.take() {
             Some(file) => file,
             None => self.create()?,
@@ -240,6 +254,9 @@ impl PartitionWriter {
         let metadata = file.writer.finish().await?;
         let size = file.writer.bytes_written();
         self.reservation.free();
+        if let Some(counters) = &self.counters {
+            counters.file(size as u64);
+        }
         let footer = footer_bytes(&metadata, size);
         self.written.push(Report::Written(FileReport {
             path: file.name,

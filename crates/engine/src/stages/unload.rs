@@ -20,6 +20,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -38,6 +39,7 @@ use super::rows::{batch, numbers};
 use super::statement::CopyIntoPlace;
 use super::unload_file::OpenFile;
 use crate::lake::{store_path, store_url};
+use crate::metrics::WriteCounters;
 
 /// Snowflake's default of `MAX_FILE_SIZE`.
 const FILE_BYTES: u64 = 16 << 20;
@@ -73,6 +75,7 @@ pub struct UnloadExec {
     input: Arc<dyn ExecutionPlan>,
     pub target: UnloadTarget,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl UnloadExec {
@@ -80,7 +83,7 @@ impl UnloadExec {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, properties: Arc::new(properties) }
+        Self { input, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -122,10 +125,19 @@ impl ExecutionPlan for UnloadExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.directory)?)?;
-        let report = futures::stream::once(write_all(self.target.clone(), store, rows));
+        let report = futures::stream::once(write_all(
+            self.target.clone(),
+            store,
+            rows,
+            WriteCounters::new(&self.metrics, partition),
+        ));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 }
@@ -138,6 +150,7 @@ async fn write_all(
     target: UnloadTarget,
     store: Arc<dyn ObjectStore>,
     mut rows: SendableRecordBatchStream,
+    counters: WriteCounters,
 ) -> Result<RecordBatch> {
     let writer = Uuid::now_v7();
     let mut reports: Vec<UnloadReport> = Vec::new();
@@ -165,6 +178,7 @@ async fn write_all(
                 }
             };
             file.write(&batch).await?;
+            counters.rows(batch.num_rows());
             report.rows += batch.num_rows() as u64;
             report.input_bytes += batch.get_array_memory_size() as u64;
             if target.file_bytes.is_none_or(|most| file.bytes() < most) {
@@ -175,6 +189,7 @@ async fn write_all(
         }
         if let Some((file, mut report)) = open.take() {
             report.output_bytes = file.close().await?;
+            counters.file(report.output_bytes);
             reports.push(report);
         }
         if ended {
