@@ -793,3 +793,36 @@ async fn columns_of_files_are_told() {
     let refusal = refused(cluster, "select * from table(infer_schema(location => '@st/nothing'))").await;
     assert!(refusal.message.contains("no files"), "{refusal}");
 }
+
+/// What is written so far is told while a statement runs, and all of it when it has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_of_a_load_is_seen() {
+    let staged = Staged::start(2).await;
+    let cluster = &staged.cluster;
+    run(cluster, "create table t (a int, b varchar)").await;
+    let text: String = (0..200_000).map(|number| format!("{number},text of row {number}\n")).collect();
+    for file in 0..8 {
+        staged.write(&format!("{file}.csv"), &text);
+    }
+    let handle = cluster.client().start("copy into t from @st").await.expect("it is taken");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut partly = false;
+    loop {
+        assert!(std::time::Instant::now() < deadline, "it does not end");
+        let statements = cluster.client().statements().await.expect("a list");
+        let list = statements["statements"].as_array().expect("statements").clone();
+        let own = list.iter().find(|one| one["statementHandle"] == handle.as_str()).expect("it is listed");
+        let rows = own["progress"]["rows_written"].as_u64().expect("a number");
+        match own["phase"].as_str() {
+            Some("finished") => {
+                assert_eq!((rows, own["progress"]["files_written"].as_u64() > Some(0)), (1_600_000, true), "{own}");
+                break;
+            }
+            Some("failed" | "cancelled") => panic!("{own}"),
+            _ => partly |= (1..1_600_000).contains(&rows),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(partly, "nothing was told before the end");
+    assert_eq!(number(cluster, "select count(*) from t").await, 1_600_000);
+}
