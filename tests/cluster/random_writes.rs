@@ -57,10 +57,13 @@ impl Model {
     }
 }
 
-/// A condition with SQL's three values.
+/// One of SQL's three values.
+type Judge = Box<dyn Fn(&Model, &[Value]) -> Option<bool>>;
+type Edit = Box<dyn Fn(&Value) -> Value>;
+
 struct Predicate {
     sql: String,
-    holds: Box<dyn Fn(&Model, &[Value]) -> Option<bool>>,
+    holds: Judge,
 }
 
 impl Predicate {
@@ -216,7 +219,7 @@ fn update(rng: &mut StdRng, model: &Model, after: &mut Model) -> String {
     let column = model.columns.choose(rng).expect("there is k").clone();
     let at = model.at(&column);
     let by = rng.random_range(-3..10);
-    let (expression, new): (String, Box<dyn Fn(&Value) -> Value>) = match column.as_str() {
+    let (expression, new): (String, Edit) = match column.as_str() {
         "s" => {
             let text = text(rng);
             (format!("'{text}'"), Box::new(move |_| Value::Text(text.clone())))
