@@ -291,7 +291,8 @@ async fn check(engine: &dyn Engine, model: &Model, partitions: usize, log: &str)
     assert_eq!(rows_of(&answer.unwrap_or_else(|refusal| panic!("{refusal}\n{log}"))), expected, "\n{log}");
 }
 
-async fn run_seed(cluster: &Cluster, seed: u64, steps: usize) {
+/// In a schema of its own, of a database that is there.
+pub async fn run_seed(cluster: &Cluster, database: &str, seed: u64, steps: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let schema = format!("s{seed}");
     let mut log = format!("seed {seed}\n");
@@ -301,9 +302,9 @@ async fn run_seed(cluster: &Cluster, seed: u64, steps: usize) {
     };
     let writer = cluster.client().in_session().await.expect("a session");
     let observer = cluster.client().in_session().await.expect("a session");
-    run(&writer, &Request::new(format!("create schema {schema}")), &mut log).await;
+    run(&writer, &Request::new(format!("create schema {database}.{schema}")), &mut log).await;
     for client in [&writer, &observer] {
-        run(client, &Request::new(format!("use schema {schema}")), &mut log).await;
+        run(client, &Request::new(format!("use schema {database}.{schema}")), &mut log).await;
     }
     run(&writer, &Request::new("create table t (k bigint not null, v bigint, s varchar)"), &mut log).await;
     let mut committed = Model::new();
@@ -347,7 +348,7 @@ async fn random_writes_do_what_a_list_of_rows_does() {
     let cluster = Cluster::start(Options::executors(2).coordinator_option("history_max", 100)).await;
     let seed = std::env::var("FRAZIL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
     for seed in seed..seed + 6 {
-        run_seed(&cluster, seed, 40).await;
+        run_seed(&cluster, "frazil", seed, 40).await;
     }
 }
 
@@ -359,6 +360,6 @@ async fn many_random_writes_do_what_a_list_of_rows_does() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let seed = std::env::var("FRAZIL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
     for seed in seed..seed + 40 {
-        run_seed(&cluster, seed, 60).await;
+        run_seed(&cluster, "frazil", seed, 60).await;
     }
 }
