@@ -150,8 +150,9 @@ fn change(rng: &mut StdRng, model: &Model, step: usize) -> (String, Model) {
             after.rows.extend(copied);
             format!("insert into t ({columns}) select {columns} from t where {}", chosen.sql)
         }
-        40..60 => update(rng, model, &mut after),
-        60..75 => return remove(rng, model),
+        40..55 => update(rng, model, &mut after),
+        55..63 => merge(rng, model, &mut after),
+        63..75 => return remove(rng, model),
         75..78 => {
             after.rows.clear();
             "truncate table t".to_owned()
@@ -236,6 +237,35 @@ fn update(rng: &mut StdRng, model: &Model, after: &mut Model) -> String {
         }
     }
     format!("update t set {column} = {expression} where {}", chosen.sql)
+}
+
+/// Matched rows are deleted where the source has no value, and updated where it has; others are inserted.
+fn merge(rng: &mut StdRng, model: &Model, after: &mut Model) -> String {
+    let first = rng.random_range(0..50);
+    let source: Vec<(i64, Value)> =
+        (first..first + rng.random_range(1..10)).step_by(2).map(|k| (k, value(rng, "v"))).collect();
+    let (k, v) = (model.at("k"), model.at("v"));
+    let found = |row: &[Value]| source.iter().find(|(key, _)| row[k] == Value::Number(*key));
+    after.rows.retain(|row| found(row).is_none_or(|(_, value)| *value != Value::Null));
+    for row in &mut after.rows {
+        if let Some((_, value)) = found(row) {
+            row[v] = value.clone();
+        }
+    }
+    for (key, value) in &source {
+        if !model.rows.iter().any(|row| row[k] == Value::Number(*key)) {
+            let mut new = after.defaults.clone();
+            (new[k], new[v]) = (Value::Number(*key), value.clone());
+            after.rows.push(new);
+        }
+    }
+    let tuples: Vec<String> = source.iter().map(|(key, value)| format!("({key}, {})", value.sql())).collect();
+    format!(
+        "merge into t using (select column1 k, cast(column2 as bigint) v from (values {})) s on t.k = s.k \
+         when matched and s.v is null then delete when matched then update set v = s.v \
+         when not matched then insert (k, v) values (s.k, s.v)",
+        tuples.join(", ")
+    )
 }
 
 fn remove(rng: &mut StdRng, model: &Model) -> (String, Model) {
