@@ -72,7 +72,12 @@ impl WriteCounters {
     }
 }
 
-/// What the plan's operators have written; `None` if none of them writes.
+/// Whether an operator of the plan counts what it writes.
+pub fn writes(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    matches!(plan.name(), "WriteFilesExec" | "UnloadExec") || plan.children().into_iter().any(writes)
+}
+
+/// What the plan's operators have written; `None` if none of them has begun to.
 pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<WriteProgress> {
     let own = plan.metrics().and_then(|metrics| {
         let sum = |name| metrics.sum_by_name(name).map(|value| value.as_usize() as u64);

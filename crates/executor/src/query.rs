@@ -67,8 +67,7 @@ pub async fn run(
     shared.hub.register(query, token, inputs);
     reporter.send(v1::task_event::Event::Started(true)).await;
 
-    let writers: Vec<_> =
-        tasks.iter().map(|task| task.plan.clone()).filter(|plan| metrics::written(plan).is_some()).collect();
+    let writers: Vec<_> = tasks.iter().map(|task| task.plan.clone()).filter(|plan| metrics::writes(plan)).collect();
     let mut running = JoinSet::new();
     for task in tasks {
         let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };

@@ -32,6 +32,8 @@ pub struct CsvReader {
     width: usize,
     builders: Vec<StringBuilder>,
     trimmed: Vec<bool>,
+    /// What ended the file, to be told when the rows before it are.
+    fault: Option<Fault>,
 }
 
 impl CsvReader {
@@ -60,6 +62,7 @@ impl CsvReader {
             width,
             builders,
             trimmed,
+            fault: None,
         }
     }
 
@@ -180,6 +183,28 @@ impl CsvReader {
         let columns = self.builders.len();
         let mut places = CsvPlaces { lines: Vec::new(), characters: Vec::new(), columns };
         let mut errors = Vec::new();
+        if self.fault.is_none() {
+            self.fault = self.gather(&mut places, &mut errors).await.err();
+        }
+        let rows = places.lines.len();
+        if rows == 0 && errors.is_empty() {
+            return self.fault.take().map_or(Ok(None), Err);
+        }
+        let fields = self.fields.clone().unwrap_or_default();
+        let sources: Vec<Option<ArrayRef>> = fields
+            .iter()
+            .zip(&mut self.builders)
+            .map(|(field, builder)| field.map(|_| Arc::new(builder.finish()) as ArrayRef))
+            .collect();
+        let mut chunk = self.checker.check(&sources, rows, &places)?;
+        chunk.parsed += errors.len() as u64;
+        chunk.errors.append(&mut errors);
+        chunk.errors.sort_by_key(|error| error.line);
+        Ok(Some(chunk))
+    }
+
+    /// The records of a chunk, to the builders. Those before a fault count.
+    async fn gather(&mut self, places: &mut CsvPlaces, errors: &mut Vec<RowError>) -> Result<(), Fault> {
         let mut bytes = 0;
         while places.lines.len() + errors.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
             let Some(split) = self.split().await? else { break };
@@ -193,7 +218,7 @@ impl CsvReader {
             };
             match split {
                 Split::Record if self.splitter.is_blank() && self.format().skip_blank_lines => {}
-                Split::Record => match self.append(&mut places) {
+                Split::Record => match self.append(places) {
                     Ok(()) => places.lines.push(line),
                     Err((character, message)) => errors.push(wrong(character, message)),
                 },
@@ -203,21 +228,7 @@ impl CsvReader {
             bytes += end;
             self.take_record();
         }
-        let rows = places.lines.len();
-        if rows == 0 && errors.is_empty() {
-            return Ok(None);
-        }
-        let fields = self.fields.clone().unwrap_or_default();
-        let sources: Vec<Option<ArrayRef>> = fields
-            .iter()
-            .zip(&mut self.builders)
-            .map(|(field, builder)| field.map(|_| Arc::new(builder.finish()) as ArrayRef))
-            .collect();
-        let mut chunk = self.checker.check(&sources, rows, &places)?;
-        chunk.parsed += errors.len() as u64;
-        chunk.errors.append(&mut errors);
-        chunk.errors.sort_by_key(|error| error.line);
-        Ok(Some(chunk))
+        Ok(())
     }
 
     /// A record's fields to the builders; nothing of it if it is wrong.

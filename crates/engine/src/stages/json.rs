@@ -29,6 +29,8 @@ pub struct JsonReader {
     /// Inside of the outer array, if that is to be stripped.
     array: Outer,
     keys: Vec<Key>,
+    /// What ended the file, to be told when the rows before it are.
+    fault: Option<Fault>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,18 @@ impl JsonReader {
         });
         let schema = Arc::new(Schema::new(wanted.collect::<Vec<_>>()));
         let array = if checker.shape.format.strip_outer_array { Outer::Unknown } else { Outer::None };
-        Self { bytes, checker, schema, buffer: Vec::new(), at: 0, line: 1, ended: false, array, keys: Vec::new() }
+        Self {
+            bytes,
+            checker,
+            schema,
+            buffer: Vec::new(),
+            at: 0,
+            line: 1,
+            ended: false,
+            array,
+            keys: Vec::new(),
+            fault: None,
+        }
     }
 
     pub async fn open(&mut self) -> Result<(), Fault> {
@@ -169,6 +182,21 @@ impl JsonReader {
     pub async fn next(&mut self) -> Result<Option<Chunk>, Fault> {
         let mut objects = Objects::default();
         let mut errors = Vec::new();
+        if self.fault.is_none() {
+            self.fault = self.gather(&mut objects, &mut errors).await.err();
+        }
+        if objects.lines.is_empty() && errors.is_empty() {
+            return self.fault.take().map_or(Ok(None), Err);
+        }
+        let mut chunk = self.decode(objects, &mut errors)?;
+        chunk.parsed += errors.len() as u64;
+        chunk.errors.append(&mut errors);
+        chunk.errors.sort_by_key(|error| error.line);
+        Ok(Some(chunk))
+    }
+
+    /// The objects of a chunk. Those before a fault count.
+    async fn gather(&mut self, objects: &mut Objects, errors: &mut Vec<RowError>) -> Result<(), Fault> {
         while objects.lines.len() + errors.len() < CHUNK_ROWS && objects.text.len() < CHUNK_BYTES && self.seek().await?
         {
             let line = self.line;
@@ -185,7 +213,7 @@ impl JsonReader {
                     match value.first() {
                         _ if std::str::from_utf8(value).is_err() => errors.push(wrong(0, "it is not UTF-8")),
                         Some(b'{') => {
-                            self.take_object(end, &mut objects);
+                            self.take_object(end, objects);
                             objects.lines.push(line);
                         }
                         Some(b'[') => errors.push(wrong(
@@ -212,14 +240,7 @@ impl JsonReader {
                 Scan::Incomplete => unreachable!("it is asked until it is complete"),
             }
         }
-        if objects.lines.is_empty() && errors.is_empty() {
-            return Ok(None);
-        }
-        let mut chunk = self.decode(objects, &mut errors)?;
-        chunk.parsed += errors.len() as u64;
-        chunk.errors.append(&mut errors);
-        chunk.errors.sort_by_key(|error| error.line);
-        Ok(Some(chunk))
+        Ok(())
     }
 
     /// After an error there: a value that began on an earlier line may have lost its end, so the line of the error itself is
