@@ -404,7 +404,12 @@ pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
         is_file_scan(node)
             || matches!(
                 node.name(),
-                "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec" | "WriteFilesExec"
+                "LazyMemoryExec"
+                    | "GenerateExec"
+                    | "RecursiveQueryExec"
+                    | "CrossJoinExec"
+                    | "NestedLoopJoinExec"
+                    | "WriteFilesExec"
             )
     })
 }
