@@ -18,6 +18,7 @@ mod faults;
 mod front_door;
 mod interop;
 mod lake;
+mod load;
 mod membership;
 mod queries;
 mod random_queries;

@@ -160,8 +160,7 @@ fn scan_splits(
 ) -> Result<v1::ScanSplits, Failure> {
     let node = scans.iter().find(|node| codec::scan_number(node.as_ref()) == Some(scan));
     let node = node.ok_or_else(|| Failure::internal(format!("scan {scan} is not in its stage")))?;
-    let encoded =
-        partitions.iter().map(|partition| codec::encode_splits_of(node.as_ref(), *partition).map(Into::into));
+    let encoded = partitions.iter().map(|partition| codec::encode_splits_of(node.as_ref(), *partition).map(Into::into));
     Ok(v1::ScanSplits { scan, partitions: encoded.collect::<Result<_, _>>()? })
 }
 

@@ -106,9 +106,7 @@ pub(crate) fn check_scale(scale: f64) -> Result<(), DatasetError> {
     if (SCALE_MIN..=SCALE_MAX).contains(&scale) {
         return Ok(());
     }
-    Err(DatasetError::option(format!(
-        "TPC-DS scale {scale} is out of range: give one from {SCALE_MIN} to {SCALE_MAX}"
-    )))
+    Err(DatasetError::option(format!("TPC-DS scale {scale} is out of range: give one from {SCALE_MIN} to {SCALE_MAX}")))
 }
 
 pub(crate) fn table(name: &str) -> Result<Table, DatasetError> {
@@ -213,5 +211,45 @@ pub(crate) fn schema(table: Table) -> SchemaRef {
         Item ItemArrow Promotion PromotionArrow Reason ReasonArrow ShipMode ShipModeArrow Store StoreArrow
         StoreReturns StoreReturnsArrow StoreSales StoreSalesArrow TimeDim TimeDimArrow Warehouse WarehouseArrow
         WebPage WebPageArrow WebReturns WebReturnsArrow WebSales WebSalesArrow WebSite WebSiteArrow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+    use arrow::compute::concat_batches;
+
+    use super::*;
+
+    fn rows_of(table: Table, scale: f64, parts: usize) -> RecordBatch {
+        let batches = (0..parts).flat_map(|part| open(table, scale, part, parts));
+        let batches: Vec<_> = batches.map(|batch| batch.expect("the generator does not fail")).collect();
+        concat_batches(&schema(table), &batches).expect("of one schema")
+    }
+
+    #[test]
+    fn pieces_are_the_whole_table_in_its_order() {
+        for name in TPCDS_TABLES {
+            let table = table(name).unwrap();
+            let whole = rows_of(table, 0.01, 1);
+            assert!(whole.num_rows() > 0, "{name}");
+            assert_eq!(schema(table), whole.schema(), "{name}");
+            // At scale 100 everything that can be cut is.
+            if parts(table, 100.0) > 1 {
+                assert_eq!(whole, rows_of(table, 0.01, 3), "{name}");
+            }
+            let estimate = rows(table, 0.01) as f64;
+            let error = (whole.num_rows() as f64 - estimate).abs() / estimate;
+            assert!(error < 0.5, "{name}: {} rows, {estimate} estimated", whole.num_rows());
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        let message = table("dbgen_version").unwrap_err().to_string();
+        assert!(message.contains("\"dbgen_version\"") && message.contains("store_sales"), "{message}");
+        for scale in [0.0, 0.001, -1.0, f64::NAN, f64::INFINITY, 100_001.0] {
+            assert!(check_scale(scale).is_err(), "{scale}");
+        }
     }
 }

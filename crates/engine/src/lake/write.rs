@@ -14,6 +14,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -36,6 +37,7 @@ use uuid::Uuid;
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, report_batch, report_schema};
 use super::table::{store_path, store_url};
+use crate::metrics;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -63,6 +65,7 @@ pub struct WriteFilesExec {
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl WriteFilesExec {
@@ -71,7 +74,7 @@ impl WriteFilesExec {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        Self { input, target, table_schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -125,9 +128,15 @@ impl ExecutionPlan for WriteFilesExec {
             open: None,
             written: Vec::new(),
             changed: 0,
+            rows_written: MetricBuilder::new(&self.metrics).counter(metrics::ROWS_WRITTEN, partition),
+            bytes_written: MetricBuilder::new(&self.metrics).counter(metrics::BYTES_WRITTEN, partition),
         };
         let report = futures::stream::once(writer.write_all(rows));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 }
 
@@ -139,6 +148,8 @@ struct PartitionWriter {
     open: Option<OpenFile>,
     written: Vec<FileReport>,
     changed: i64,
+    rows_written: Count,
+    bytes_written: Count,
 }
 
 struct OpenFile {
@@ -146,6 +157,8 @@ struct OpenFile {
     writer: AsyncArrowWriter<BufWriter>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    /// Bytes of it that are counted in the operator's metrics.
+    counted: usize,
 }
 
 impl PartitionWriter {
@@ -183,12 +196,20 @@ impl PartitionWriter {
             file.writer.flush().await?;
         }
         self.reservation.try_resize(file.writer.memory_size())?;
+        self.rows_written.add(batch.num_rows());
+        self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
         self.open = Some(file);
         if bytes as u64 >= self.target.file_bytes {
             self.close().await?;
         }
         Ok(())
+    }
+
+    fn count_bytes(&self, file: &mut OpenFile) {
+        let bytes = file.writer.bytes_written();
+        self.bytes_written.add(bytes.saturating_sub(file.counted));
+        file.counted = bytes;
     }
 
     /// Under the table's names and field ids; a null where none may be is the statement's error.
@@ -214,12 +235,13 @@ impl PartitionWriter {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let object = BufWriter::new(self.store.clone(), path);
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()], counted: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
         let metadata = file.writer.finish().await?;
+        self.count_bytes(&mut file);
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);
