@@ -5,6 +5,7 @@
 
 pub mod contest;
 mod figures;
+mod load;
 mod overhead;
 mod print;
 mod single;
@@ -20,6 +21,7 @@ use crate::tpch::{self, QUERIES, Query};
 
 pub use contest::{Contest, ContestPlan};
 pub use figures::{Measured, Report};
+pub use load::LoadRequest;
 pub use overhead::OverheadRequest;
 pub use slow_reader::SlowReaderRequest;
 
@@ -87,6 +89,10 @@ async fn measure_all(contest: &mut Contest, queries: &[&Query]) -> Result<Vec<Me
 
 pub async fn run_overhead(config: Config, request: OverheadRequest) -> Result<(), CommandError> {
     overhead::run(config, request).await
+}
+
+pub async fn run_load(config: Config, request: LoadRequest) -> Result<(), CommandError> {
+    load::run(config, request).await
 }
 
 pub async fn run_slow_reader(config: Config, request: SlowReaderRequest) -> Result<(), CommandError> {

@@ -205,6 +205,24 @@ pub struct LoadInto {
 pub enum Bench {
     /// The 22 queries, on single-process DataFusion and on clusters, in turn.
     Tpch(BenchTpch),
+    /// Writing: CREATE TABLE AS SELECT next to single-process DataFusion's COPY TO, and INSERTs of one row.
+    Load {
+        /// Of the lineitem that is written.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// Turns of each; the medians count.
+        #[arg(long, default_value_t = 5, value_name = "N", value_parser = number(1, 1000))]
+        runs: usize,
+        /// INSERTs of one row; 0 leaves them out.
+        #[arg(long, default_value_t = 200, value_name = "N", value_parser = number(0, 1_000_000))]
+        inserts: usize,
+        #[arg(long)]
+        json: bool,
+    },
     /// What a statement costs beside its work.
     Overhead {
         #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
