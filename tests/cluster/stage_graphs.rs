@@ -29,6 +29,7 @@ async fn the_22_queries_are_cut_as_before() {
         partitions_per_slot: 1,
         small_scan: ByteSize(0),
         file_bytes: ByteSize::mib(256),
+        deleted_part_max: 0.3,
     };
     let catalog = spill.path().join("catalog");
     let root = spill.path().join("warehouse").display().to_string();
@@ -39,7 +40,7 @@ async fn the_22_queries_are_cut_as_before() {
     let planner = Planner::new(env, databases, storage, options, tokio::runtime::Handle::current()).expect("a planner");
     let plan = async |sql: String| {
         let settings = vec![("partitions".to_owned(), "4".to_owned())];
-        let request = PlanRequest { sql, database: None, schema: None, settings, slots: 4, executors: 2 };
+        let request = PlanRequest { sql, database: None, schema: None, lakes: None, settings, slots: 4, executors: 2 };
         planner.plan(request).await.expect("it plans")
     };
     for table in data::tpch().await {

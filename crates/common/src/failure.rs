@@ -35,6 +35,8 @@ pub enum ErrorCode {
     NotNullViolation,
     /// A value that cannot be computed: a failed cast, overflow, division by zero, a scalar subquery of several rows.
     InvalidData,
+    /// Rows of several sources would change one row.
+    SeveralRows,
     /// Understood, but not something Frazil does.
     NotSupported,
     /// Over the limits of nesting, terms, length or planning time.
@@ -66,12 +68,22 @@ pub enum ErrorCode {
     CatalogCorrupt,
     /// No such statement handle.
     UndefinedStatement,
+    /// No such session, or no longer.
+    UndefinedSession,
+    /// What cannot be done while a transaction is open: another `BEGIN`, databases.
+    TransactionOpen,
+    /// `COMMIT` or `ROLLBACK` without a transaction.
+    NoTransaction,
+    /// The session's transaction was rolled back behind its back.
+    TransactionLost,
+    /// A change in a transaction that only reads.
+    ReadOnlyTransaction,
     /// Our own fault: a panic, a broken invariant, a message that does not decode.
     Internal,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 34] = [
+    pub const ALL: [ErrorCode; 40] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -89,6 +101,7 @@ impl ErrorCode {
         Self::RequestIdReused,
         Self::NotNullViolation,
         Self::InvalidData,
+        Self::SeveralRows,
         Self::NotSupported,
         Self::TooComplex,
         Self::ResourcesExhausted,
@@ -105,6 +118,11 @@ impl ErrorCode {
         Self::CatalogUnavailable,
         Self::CatalogCorrupt,
         Self::UndefinedStatement,
+        Self::UndefinedSession,
+        Self::TransactionOpen,
+        Self::NoTransaction,
+        Self::TransactionLost,
+        Self::ReadOnlyTransaction,
         Self::Internal,
     ];
 
@@ -127,6 +145,7 @@ impl ErrorCode {
             Self::InvalidArgument | Self::RequestIdReused => "22023",
             Self::NotNullViolation => "23502",
             Self::InvalidData => "22000",
+            Self::SeveralRows => "21000",
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
             Self::ResourcesExhausted => "53200",
@@ -143,6 +162,11 @@ impl ErrorCode {
             Self::CatalogUnavailable => "08006",
             Self::CatalogCorrupt => "XX001",
             Self::UndefinedStatement => "02000",
+            Self::UndefinedSession => "08003",
+            Self::TransactionOpen => "25001",
+            Self::NoTransaction => "25P01",
+            Self::TransactionLost => "25P02",
+            Self::ReadOnlyTransaction => "25006",
             Self::Internal => "XX000",
         }
     }
@@ -167,6 +191,7 @@ impl ErrorCode {
             Self::RequestIdReused => "391921",
             Self::NotNullViolation => "100072",
             Self::InvalidData => "100038",
+            Self::SeveralRows => "100090",
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
             Self::ResourcesExhausted => "300005",
@@ -183,6 +208,11 @@ impl ErrorCode {
             Self::CatalogUnavailable => "300043",
             Self::CatalogCorrupt => "300044",
             Self::UndefinedStatement => "000709",
+            Self::UndefinedSession => "390111",
+            Self::TransactionOpen => "000665",
+            Self::NoTransaction => "000666",
+            Self::TransactionLost => "000667",
+            Self::ReadOnlyTransaction => "000668",
             Self::Internal => "370001",
         }
     }
@@ -191,7 +221,7 @@ impl ErrorCode {
     pub fn http_status(self) -> u16 {
         match self {
             Self::Timeout => 408,
-            Self::UndefinedStatement => 404,
+            Self::UndefinedStatement | Self::UndefinedSession => 404,
             Self::InvalidArgument => 400,
             Self::TooManyStatements => 429,
             _ => 422,

@@ -1,19 +1,19 @@
-//! Statements that change the catalog. The rows of a write are written by a query like any other; what its tasks report becomes
-//! one commit, or none.
+//! Statements that write rows. They are written by a query like any other; what its tasks report becomes one change, or none.
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::{CommitInfo, SnapshotId};
+use frazil_catalog::SnapshotId;
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Change, WriteKind, Written, read_reports};
+use frazil_engine::lake::{Answer, Counts, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::transactions::Scope;
 
 /// The snapshot that a request of this id has made before, its answer having been lost.
 pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
@@ -26,12 +26,6 @@ pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<Sna
     Ok(None)
 }
 
-/// Returns what the user is told.
-pub async fn change(inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
-    let _committing = statement.committing();
-    change.perform(&inner.databases, commit_info(statement)).await
-}
-
 /// Runs the query that writes, and commits its files. Returns the row that counts.
 pub async fn write(
     inner: &Arc<Inner>,
@@ -39,7 +33,9 @@ pub async fn write(
     query: &PlannedQuery,
     written: Written,
     options: &RunOptions,
+    scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    scope.check(&written.transaction)?;
     let mut tries = 0;
     let reports = loop {
         match run(inner, query, options).await {
@@ -52,21 +48,20 @@ pub async fn write(
             Err(failure) => return Err(failure),
         }
     };
-    let (files, changed) = read_reports(&reports)?;
-    let kind = written.kind;
-    let _committing = statement.committing();
-    let (rows, snapshot) = written.commit(files, changed, commit_info(statement)).await?;
-    tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
-    counted(kind, rows)
+    let (transaction, answer) = written.complete(read_reports(&reports)?)?;
+    scope.finish(statement, transaction).await?;
+    counted(answer)
 }
 
-/// Commits a change that removes rows and writes none.
-pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> Result<RecordBatch, Failure> {
-    let kind = written.kind;
-    let _committing = statement.committing();
-    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
-    written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
-    counted(kind, rows)
+/// A change that removes rows and writes none.
+pub async fn remove(
+    statement: &Arc<Statement>,
+    written: Written,
+    rows: i64,
+    scope: Scope,
+) -> Result<RecordBatch, Failure> {
+    scope.finish(statement, *written.transaction).await?;
+    counted(written.kind.answer(Counts { deleted: rows, ..Counts::default() }))
 }
 
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
@@ -78,16 +73,14 @@ async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> 
     Ok(reports)
 }
 
-fn commit_info(statement: &Statement) -> CommitInfo {
-    CommitInfo {
-        statement: Some(statement.id),
-        request_id: statement.request.request_id.map(|id| id.to_string()),
-        ..CommitInfo::default()
-    }
-}
-
-fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {
-    let schema = Schema::new(vec![Field::new(kind.column(), DataType::Int64, false)]);
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![rows]))])
+fn counted(answer: Answer) -> Result<RecordBatch, Failure> {
+    let (fields, numbers): (Vec<_>, Vec<_>) = answer
+        .into_iter()
+        .map(|(name, number)| {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            (Field::new(name, DataType::Int64, false), numbers)
+        })
+        .unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), numbers)
         .map_err(|error| Failure::internal(format!("a count: {error}")))
 }

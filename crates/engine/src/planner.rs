@@ -27,12 +27,15 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
-use crate::lake::{self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, Written};
+use crate::lake::{
+    self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, WriteOptions, Written,
+};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
+use crate::session_statements::{SessionChange, session_change};
 use crate::storage::StorageOptions;
-use crate::{explain, session, suspects};
+use crate::{explain, session, session_statements, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -59,12 +62,17 @@ pub struct PlannerOptions {
     pub small_scan: ByteSize,
     /// A written file that has so many bytes is closed, and another begun.
     pub file_bytes: ByteSize,
+    /// A data file of which more rows are deleted than this part is written anew; others get a delete file.
+    pub deleted_part_max: f64,
 }
 
 pub struct PlanRequest {
     pub sql: String,
+    /// Exact names, where unqualified ones are looked up.
     pub database: Option<String>,
     pub schema: Option<String>,
+    /// The databases as the session's open transaction sees them; `None` is as they are now.
+    pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
     /// Slots that the query may use.
     pub slots: usize,
@@ -97,7 +105,8 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
-    /// Done while planning: declarations and settings. The text tells the user.
+    Session(SessionChange),
+    /// Done while planning: declarations. The text tells the user.
     Done(String),
 }
 
@@ -182,10 +191,18 @@ impl Planner {
         }
     }
 
+    /// The databases as they are now.
+    pub async fn snapshot(&self) -> Result<Arc<Lakes>, Failure> {
+        Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
+    }
+
     async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let forced = session::forced_partitions(&request.settings)?;
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
-        let lakes = Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))?;
+        let lakes = match &request.lakes {
+            Some(lakes) => lakes.clone(),
+            None => self.snapshot().await?,
+        };
         let mut state = session::statement_state(
             &self.base,
             lake::catalogs(&lakes, &self.base),
@@ -199,23 +216,32 @@ impl Planner {
         if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
+            return Ok(Planned::Session(change));
+        }
         let mut statement = parse_one(&state, &request.sql)?;
         explain::check_options(&mut statement)?;
+        if let Some(change) = session_change(&statement)? {
+            return Ok(Planned::Session(change));
+        }
         if let Some(query) = lake::query_for(&statement, &state) {
             statement = parse_one(&state, &query)?;
         }
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
+        let writing =
+            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
+        if let Some(write) = lake::plan_write(&plan, spelling, &lakes, &state, writing).await? {
             return self.plan_write(write, &mut state, forced, request.slots).await;
         }
         match plan {
             LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
-                Ok(Planned::Done(format!("{} is set for this statement", set.variable)))
+                Ok(Planned::Session(SessionChange::Set { key: session::full_key(&set.variable), value: set.value }))
             }
             LogicalPlan::Explain(explain) => {
                 explain::check_format(&explain.explain_format)?;
@@ -248,6 +274,12 @@ impl Planner {
             PlannedWrite::Rows { input, target, table_schema, written } => {
                 let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
                 query.plan = Arc::new(WriteFilesExec::new(query.plan, target, table_schema));
+                query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
+            }
+            PlannedWrite::Changes { input, changes, written } => {
+                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                query.plan = changes.complete(query.plan).map_err(|error| to_failure(&error))?;
                 query.schema = query.plan.schema();
                 Ok(Planned::Write { query, written })
             }
