@@ -812,10 +812,10 @@ async fn progress_of_a_load_is_seen() {
         let statements = cluster.client().statements().await.expect("a list");
         let list = statements["statements"].as_array().expect("statements").clone();
         let own = list.iter().find(|one| one["statementHandle"] == handle.as_str()).expect("it is listed");
-        let rows = own["progress"]["rows_written"].as_u64().expect("a number");
+        let rows = own["stats"]["rowsWritten"].as_u64().expect("a number");
         match own["phase"].as_str() {
             Some("finished") => {
-                assert_eq!((rows, own["progress"]["files_written"].as_u64() > Some(0)), (1_600_000, true), "{own}");
+                assert_eq!((rows, own["stats"]["bytesWritten"].as_u64() > Some(0)), (1_600_000, true), "{own}");
                 break;
             }
             Some("failed" | "cancelled") => panic!("{own}"),

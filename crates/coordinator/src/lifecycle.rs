@@ -1,6 +1,5 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -67,8 +66,8 @@ struct ProgressCounts {
     retries: AtomicU32,
     scanned_bytes: AtomicU64,
     exchanged_bytes: AtomicU64,
-    /// By executor, of the run that is on.
-    written: Mutex<BTreeMap<usize, v1::WriteProgress>>,
+    written_rows: AtomicU64,
+    written_bytes: AtomicU64,
 }
 
 impl Statement {
@@ -182,8 +181,6 @@ impl Statement {
     pub fn status(&self) -> StatementStatus {
         let state = self.state.lock();
         let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
-        let written = self.progress.written.lock();
-        let sum = |part: fn(&v1::WriteProgress) -> u64| written.values().map(part).sum();
         StatementStatus {
             id: self.id,
             sql: self.request.sql.clone(),
@@ -197,13 +194,12 @@ impl Statement {
                 tasks: read(&self.progress.tasks),
                 tasks_finished: read(&self.progress.tasks_finished),
                 retries: read(&self.progress.retries),
-                rows_written: sum(|written| written.rows),
-                bytes_written: sum(|written| written.bytes),
-                files_written: sum(|written| written.files),
             },
             stats: Stats {
                 bytes_scanned: self.progress.scanned_bytes.load(Ordering::Relaxed),
                 bytes_exchanged: self.progress.exchanged_bytes.load(Ordering::Relaxed),
+                rows_written: self.progress.written_rows.load(Ordering::Relaxed),
+                bytes_written: self.progress.written_bytes.load(Ordering::Relaxed),
             },
         }
     }
@@ -211,8 +207,6 @@ impl Statement {
 
 impl Observer for Statement {
     fn started(&self, stages: u32, tasks: u32) {
-        // What a run that was lost has written, counts for nothing.
-        self.progress.written.lock().clear();
         self.progress.stages.fetch_add(stages, Ordering::Relaxed);
         self.progress.tasks.fetch_add(tasks, Ordering::Relaxed);
     }
@@ -223,8 +217,9 @@ impl Observer for Statement {
         self.progress.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
     }
 
-    fn progressed(&self, executor: usize, progress: &v1::WriteProgress) {
-        self.progress.written.lock().insert(executor, *progress);
+    fn wrote(&self, report: &v1::TasksWrote) {
+        self.progress.written_rows.fetch_add(report.rows, Ordering::Relaxed);
+        self.progress.written_bytes.fetch_add(report.bytes, Ordering::Relaxed);
     }
 
     fn retried(&self) {

@@ -62,9 +62,8 @@ pub struct RunOptions {
 pub trait Observer: Send + Sync {
     fn started(&self, _stages: u32, _tasks: u32) {}
     fn task_finished(&self, _report: &v1::TaskFinished) {}
+    fn wrote(&self, _report: &v1::TasksWrote) {}
     fn retried(&self) {}
-    /// Of a query that writes: what the executor at that position has written so far.
-    fn progressed(&self, _executor: usize, _progress: &v1::WriteProgress) {}
 }
 
 /// The rows of a query, while its tasks run. Dropping it cancels them.
@@ -407,6 +406,7 @@ pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
             || matches!(
                 node.name(),
                 "LazyMemoryExec"
+                    | "GenerateExec"
                     | "RecursiveQueryExec"
                     | "CrossJoinExec"
                     | "NestedLoopJoinExec"

@@ -115,10 +115,6 @@ pub struct Progress {
     pub tasks_finished: u32,
     /// Attempts after the first, because executors were lost.
     pub retries: u32,
-    /// Of a statement that writes, so far: a file's bytes count when it is closed. Nothing of it is seen before the statement ends.
-    pub rows_written: u64,
-    pub bytes_written: u64,
-    pub files_written: u64,
 }
 
 /// What a statement's tasks have moved, all attempts together; complete soon after its last row.
@@ -129,6 +125,10 @@ pub struct Stats {
     pub bytes_scanned: u64,
     /// Between processes.
     pub bytes_exchanged: u64,
+    /// To files of tables, while it runs.
+    pub rows_written: u64,
+    /// Likewise, compressed.
+    pub bytes_written: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
+
+use crate::lake::WriteFilesExec;
+use crate::stages::UnloadExec;
 
 /// Sums by metric name, for one plan node.
 pub type NodeMetrics = BTreeMap<String, u64>;
@@ -35,62 +37,26 @@ fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
     }
 }
 
-/// Names of what operators that write count while they do.
-pub const ROWS_WRITTEN: &str = "rows_written";
-pub const BYTES_WRITTEN: &str = "bytes_written";
-pub const FILES_WRITTEN: &str = "files_written";
-
-/// What was written so far. A file's bytes count when it is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct WriteProgress {
-    pub rows: u64,
-    pub bytes: u64,
-    pub files: u64,
-}
-
-/// Of one partition of an operator that writes.
-#[derive(Clone, Debug)]
-pub struct WriteCounters {
-    rows: Count,
-    bytes: Count,
-    files: Count,
-}
-
-impl WriteCounters {
-    pub fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
-        let counter = |name| MetricBuilder::new(metrics).counter(name, partition);
-        Self { rows: counter(ROWS_WRITTEN), bytes: counter(BYTES_WRITTEN), files: counter(FILES_WRITTEN) }
-    }
-
-    pub fn rows(&self, rows: usize) {
-        self.rows.add(rows);
-    }
-
-    pub fn file(&self, bytes: u64) {
-        self.files.add(1);
-        self.bytes.add(usize::try_from(bytes).unwrap_or(usize::MAX));
-    }
-}
-
-/// Whether an operator of the plan counts what it writes.
-pub fn writes(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    matches!(plan.name(), "WriteFilesExec" | "UnloadExec") || plan.children().into_iter().any(writes)
-}
-
-/// What the plan's operators have written; `None` if none of them has begun to.
-pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<WriteProgress> {
-    let own = plan.metrics().and_then(|metrics| {
-        let sum = |name| metrics.sum_by_name(name).map(|value| value.as_usize() as u64);
-        Some(WriteProgress { rows: sum(ROWS_WRITTEN)?, bytes: sum(BYTES_WRITTEN)?, files: sum(FILES_WRITTEN)? })
-    });
-    own.or_else(|| plan.children().into_iter().find_map(written))
-}
-
 /// Bytes that the plan's scans have read from files.
 pub fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
     let own = own.map_or(0, |value| value.as_usize() as u64);
     own + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
+}
+
+/// What writers count their rows and files' bytes with.
+pub const ROWS_WRITTEN: &str = "rows_written";
+pub const BYTES_WRITTEN: &str = "bytes_written";
+
+/// Rows and bytes that a plan's writers have written so far; `None` of a plan that writes nothing.
+pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<(u64, u64)> {
+    let own = (plan.is::<WriteFilesExec>() || plan.is::<UnloadExec>()).then(|| plan.metrics()).flatten();
+    let own = own.map(|metrics| {
+        let sum = |name| metrics.sum_by_name(name).map_or(0, |value| value.as_usize() as u64);
+        (sum(ROWS_WRITTEN), sum(BYTES_WRITTEN))
+    });
+    let below = plan.children().into_iter().filter_map(written);
+    below.chain(own).reduce(|a, b| (a.0 + b.0, a.1 + b.1))
 }
 
 /// Adds one task's metrics to the stage's.

@@ -21,8 +21,8 @@ use tonic::Status;
 
 use crate::executor::Shared;
 
-/// How often the coordinator hears how far a write is.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two reports of what has been written.
+const WRITTEN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A stage's plan with this task's splits and exchanges in it.
 struct Task {
@@ -67,45 +67,60 @@ pub async fn run(
     shared.hub.register(query, token, inputs);
     reporter.send(v1::task_event::Event::Started(true)).await;
 
-    let writers: Vec<_> = tasks.iter().map(|task| task.plan.clone()).filter(|plan| metrics::writes(plan)).collect();
     let mut running = JoinSet::new();
+    let mut written = Written::of(&tasks);
     for task in tasks {
         let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };
         let stage = task.stage;
         running.spawn_on(async move { (stage, run.run(task).await) }, shared.cpu.handle());
     }
-    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(WRITTEN_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let joined = tokio::select! {
             joined = running.join_next() => joined,
-            _ = tick.tick(), if !writers.is_empty() => {
-                reporter.send(v1::task_event::Event::Progress(progress(&writers))).await;
+            _ = ticks.tick(), if written.is_wanted() => {
+                written.report(reporter).await;
                 continue;
             }
         };
-        let Some(joined) = joined else { break };
-        if !writers.is_empty() {
-            reporter.send(v1::task_event::Event::Progress(progress(&writers))).await;
-        }
         match joined {
-            Ok((_, Ok(finished))) => reporter.send(v1::task_event::Event::Finished(finished)).await,
-            Ok((stage, Err(failure))) => return Err((stage, failure)),
-            Err(error) => return Err((0, join_failure(error))),
+            Some(Ok((_, Ok(finished)))) => {
+                written.report(reporter).await;
+                reporter.send(v1::task_event::Event::Finished(finished)).await;
+            }
+            Some(Ok((stage, Err(failure)))) => return Err((stage, failure)),
+            Some(Err(error)) => return Err((0, join_failure(error))),
+            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
-/// What the plans have written so far.
-fn progress(writers: &[Arc<dyn ExecutionPlan>]) -> v1::WriteProgress {
-    let mut sum = v1::WriteProgress::default();
-    for written in writers.iter().filter_map(metrics::written) {
-        sum.rows += written.rows;
-        sum.bytes += written.bytes;
-        sum.files += written.files;
+/// What the tasks of a query have written, and how much of it has been told.
+struct Written {
+    plans: Vec<Arc<dyn ExecutionPlan>>,
+    told: (u64, u64),
+}
+
+impl Written {
+    fn of(tasks: &[Task]) -> Self {
+        let plans = tasks.iter().map(|task| task.plan.clone());
+        Self { plans: plans.filter(|plan| metrics::written(plan).is_some()).collect(), told: (0, 0) }
     }
-    sum
+
+    fn is_wanted(&self) -> bool {
+        !self.plans.is_empty()
+    }
+
+    async fn report(&mut self, reporter: &Reporter) {
+        let sums = self.plans.iter().filter_map(metrics::written);
+        let (rows, bytes) = sums.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let wrote = v1::TasksWrote { rows: rows - self.told.0, bytes: bytes - self.told.1 };
+        self.told = (rows, bytes);
+        if wrote != v1::TasksWrote::default() {
+            reporter.send(v1::task_event::Event::Wrote(wrote)).await;
+        }
+    }
 }
 
 /// Takes the query's inputs out of the hub again, however it ends.

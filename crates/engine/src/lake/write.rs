@@ -14,7 +14,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -37,7 +37,7 @@ use uuid::Uuid;
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{store_path, store_url};
-use crate::metrics::WriteCounters;
+use crate::metrics;
 use crate::stages::REPORT_COLUMN;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
@@ -118,18 +118,18 @@ impl ExecutionPlan for WriteFilesExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let mut writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
-        writer.counters = Some(WriteCounters::new(&self.metrics, partition));
+        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation)
+            .counted(&self.metrics, partition);
         let report = futures::stream::once(writer.write_all(rows, self.staged));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 }
 
@@ -141,8 +141,8 @@ pub(super) struct PartitionWriter {
     reservation: MemoryReservation,
     open: Option<OpenFile>,
     written: Vec<Report>,
-    /// Where whoever watches looks.
-    counters: Option<WriteCounters>,
+    rows_written: Count,
+    bytes_written: Count,
 }
 
 struct OpenFile {
@@ -150,6 +150,8 @@ struct OpenFile {
     writer: AsyncArrowWriter<BufWriter>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    /// Bytes of it that are counted in the operator's metrics.
+    counted: usize,
 }
 
 impl PartitionWriter {
@@ -159,7 +161,15 @@ impl PartitionWriter {
         store: Arc<dyn ObjectStore>,
         reservation: MemoryReservation,
     ) -> Self {
-        Self { target, schema, store, reservation, open: None, written: Vec::new(), counters: None }
+        let (rows_written, bytes_written) = (Count::new(), Count::new());
+        Self { target, schema, store, reservation, open: None, written: Vec::new(), rows_written, bytes_written }
+    }
+
+    /// Its rows and bytes are among an operator's metrics.
+    pub(super) fn counted(mut self, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        self.rows_written = MetricBuilder::new(metrics).counter(metrics::ROWS_WRITTEN, partition);
+        self.bytes_written = MetricBuilder::new(metrics).counter(metrics::BYTES_WRITTEN, partition);
+        self
     }
 
     /// `staged`: the last column reports on staged files, in rows that have no data.
@@ -200,9 +210,6 @@ impl PartitionWriter {
             return Ok(());
         }
         let batch = self.as_stored(columns)?;
-        if let Some(counters) = &self.counters {
-            counters.rows(batch.num_rows());
-        }
         let mut file = match self.open.take() {
             Some(file) => file,
             None => self.create()?,
@@ -215,12 +222,20 @@ impl PartitionWriter {
             file.writer.flush().await?;
         }
         self.reservation.try_resize(file.writer.memory_size())?;
+        self.rows_written.add(batch.num_rows());
+        self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
         self.open = Some(file);
         if bytes as u64 >= self.target.file_bytes {
             self.close().await?;
         }
         Ok(())
+    }
+
+    fn count_bytes(&self, file: &mut OpenFile) {
+        let bytes = file.writer.bytes_written();
+        self.bytes_written.add(bytes.saturating_sub(file.counted));
+        file.counted = bytes;
     }
 
     /// Under the table's names and field ids; a null where none may be is the statement's error.
@@ -246,17 +261,15 @@ impl PartitionWriter {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let object = BufWriter::new(self.store.clone(), path);
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()], counted: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
         let metadata = file.writer.finish().await?;
+        self.count_bytes(&mut file);
         let size = file.writer.bytes_written();
         self.reservation.free();
-        if let Some(counters) = &self.counters {
-            counters.file(size as u64);
-        }
         let footer = footer_bytes(&metadata, size);
         self.written.push(Report::Written(FileReport {
             path: file.name,

@@ -20,7 +20,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -39,7 +39,7 @@ use super::rows::{batch, numbers};
 use super::statement::CopyIntoPlace;
 use super::unload_file::OpenFile;
 use crate::lake::{store_path, store_url};
-use crate::metrics::WriteCounters;
+use crate::metrics::{BYTES_WRITTEN, ROWS_WRITTEN};
 
 /// Snowflake's default of `MAX_FILE_SIZE`.
 const FILE_BYTES: u64 = 16 << 20;
@@ -132,12 +132,8 @@ impl ExecutionPlan for UnloadExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.directory)?)?;
-        let report = futures::stream::once(write_all(
-            self.target.clone(),
-            store,
-            rows,
-            WriteCounters::new(&self.metrics, partition),
-        ));
+        let report =
+            futures::stream::once(write_all(self.target.clone(), store, rows, Counters::new(&self.metrics, partition)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 }
@@ -146,11 +142,24 @@ fn report_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("file", DataType::Utf8, false)]))
 }
 
+/// Of one partition, for whoever watches.
+struct Counters {
+    rows: Count,
+    bytes: Count,
+}
+
+impl Counters {
+    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let counter = |name| MetricBuilder::new(metrics).counter(name, partition);
+        Self { rows: counter(ROWS_WRITTEN), bytes: counter(BYTES_WRITTEN) }
+    }
+}
+
 async fn write_all(
     target: UnloadTarget,
     store: Arc<dyn ObjectStore>,
     mut rows: SendableRecordBatchStream,
-    counters: WriteCounters,
+    counters: Counters,
 ) -> Result<RecordBatch> {
     let writer = Uuid::now_v7();
     let mut reports: Vec<UnloadReport> = Vec::new();
@@ -178,7 +187,7 @@ async fn write_all(
                 }
             };
             file.write(&batch).await?;
-            counters.rows(batch.num_rows());
+            counters.rows.add(batch.num_rows());
             report.rows += batch.num_rows() as u64;
             report.input_bytes += batch.get_array_memory_size() as u64;
             if target.file_bytes.is_none_or(|most| file.bytes() < most) {
@@ -189,7 +198,7 @@ async fn write_all(
         }
         if let Some((file, mut report)) = open.take() {
             report.output_bytes = file.close().await?;
-            counters.file(report.output_bytes);
+            counters.bytes.add(usize::try_from(report.output_bytes).unwrap_or(usize::MAX));
             reports.push(report);
         }
         if ended {
