@@ -6,7 +6,8 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
-//! | `FRAZIL_SEED` | seed of the random queries |
+//! | `FRAZIL_SEED` | seed of the random queries, and of the kills |
+//! | `FRAZIL_TEST_KILLS` | how many kills `kills::two_hundred_kills` makes, instead of 200 |
 
 mod support;
 
@@ -17,6 +18,7 @@ mod explain;
 mod faults;
 mod front_door;
 mod interop;
+mod kills;
 mod lake;
 mod membership;
 mod queries;

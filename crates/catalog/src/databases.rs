@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use frazil_common::failpoint;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -65,7 +66,11 @@ impl std::fmt::Debug for RegistrySql {
 
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_database(database_id VARCHAR PRIMARY KEY, name VARCHAR NOT NULL, \
                       store VARCHAR NOT NULL UNIQUE, data_path VARCHAR NOT NULL, created_at VARCHAR NOT NULL, \
-                      dropped_at VARCHAR)";
+                      dropped_at VARCHAR); \
+                      CREATE TABLE IF NOT EXISTS frazil_request(request_id VARCHAR PRIMARY KEY, done VARCHAR NOT NULL, \
+                      done_at VARCHAR NOT NULL)";
+/// Answers to requests are kept for so long: a client that lost one asks again much sooner.
+const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 const COLUMNS: &str = "database_id, name, store, data_path, created_at, dropped_at";
 const REGISTRY_SCHEMA: &str = "frazil";
 
@@ -129,6 +134,11 @@ impl Databases {
     }
 
     pub async fn create(&self, name: &str) -> Result<Database> {
+        self.create_for(name, None, None).await
+    }
+
+    /// With a schema besides DuckLake's own, for a request that is applied once.
+    pub async fn create_for(&self, name: &str, schema: Option<&str>, request: Option<&str>) -> Result<Database> {
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$';
         if name.is_empty() || name.len() > 200 || !name.bytes().all(good) {
             return Err(CatalogError::Invalid(format!(
@@ -161,6 +171,12 @@ impl Databases {
                 (store, database)
             }
         };
+        if let Some(schema) = schema {
+            let mut transaction = database.begin(database.snapshot(At::Latest).await?);
+            transaction.create_schema(schema)?;
+            transaction.commit(CommitInfo::default()).await?;
+        }
+        failpoint::reach("database.made");
         let row = vec![
             Value::text(id.to_string()),
             Value::text(name),
@@ -175,13 +191,20 @@ impl Databases {
             &[row],
         )
         .await?;
+        note_request(&mut tx, request, &format!("database {name} created")).await?;
         tx.commit().await?;
+        failpoint::reach("database.registered");
         self.inner.open.lock().await.insert(id, database.clone());
         Ok(database)
     }
 
     /// Drops a database. It can be undropped until it is purged.
     pub async fn drop(&self, name: &str) -> Result<()> {
+        self.drop_for(name, None).await
+    }
+
+    /// For a request that is applied once.
+    pub async fn drop_for(&self, name: &str, request: Option<&str>) -> Result<()> {
         let record = self.record(name).await?;
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let sql = "UPDATE frazil_database SET dropped_at = $1 WHERE database_id = $2 AND dropped_at IS NULL";
@@ -189,6 +212,7 @@ impl Databases {
         if tx.execute("dropping a database", sql, &args).await? == 0 {
             return Err(CatalogError::UndefinedDatabase(name.to_owned()));
         }
+        note_request(&mut tx, request, &format!("database {name} dropped")).await?;
         tx.commit().await?;
         self.inner.open.lock().await.remove(&record.id);
         Ok(())
@@ -196,6 +220,11 @@ impl Databases {
 
     /// Restores the database of that name that was dropped last.
     pub async fn undrop(&self, name: &str) -> Result<Database> {
+        self.undrop_for(name, None).await
+    }
+
+    /// For a request that is applied once.
+    pub async fn undrop_for(&self, name: &str, request: Option<&str>) -> Result<Database> {
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let records = read_records(&mut tx).await?;
         if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
@@ -205,6 +234,7 @@ impl Databases {
         let record = dropped.ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))?;
         let sql = "UPDATE frazil_database SET dropped_at = NULL WHERE database_id = $1";
         tx.execute("restoring a database", sql, &[Value::text(record.id.to_string())]).await?;
+        note_request(&mut tx, request, &format!("database {name} restored")).await?;
         tx.commit().await?;
         self.open_record(&record).await
     }
@@ -236,6 +266,13 @@ impl Databases {
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// What was done for a request that created, dropped or restored a database.
+    pub async fn find_request(&self, request: &str) -> Result<Option<String>> {
+        let mut tx = self.inner.sql.0.read().await?;
+        let sql = "SELECT done FROM frazil_request WHERE request_id = $1";
+        tx.first("looking for a request", sql, &[Value::text(request)], |row| row.text(0).map(str::to_owned)).await
     }
 
     /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].
@@ -294,6 +331,15 @@ async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database
         tx.create_view(in_target(view.schema_id)?, &view.name, &view.sql, &view.dialect)?;
     }
     tx.commit(info).await.map(|_| ())
+}
+
+async fn note_request(tx: &mut Tx, request: Option<&str>, done: &str) -> Result<()> {
+    let Some(request) = request else { return Ok(()) };
+    let now = SystemTime::now();
+    let kept_from = Value::text(time::format_moment(now - REQUESTS_KEPT));
+    tx.execute("forgetting requests", "DELETE FROM frazil_request WHERE done_at < $1", &[kept_from]).await?;
+    let row = vec![Value::text(request), Value::text(done), Value::text(time::format_moment(now))];
+    tx.insert("noting a request", "frazil_request", "request_id, done, done_at", &[row]).await
 }
 
 async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {

@@ -29,8 +29,7 @@ mod changes;
 mod commit;
 mod copy;
 mod expire;
-#[cfg(any(test, feature = "failpoints"))]
-pub mod failpoints;
+mod failpoints;
 mod ledger;
 mod transaction;
 

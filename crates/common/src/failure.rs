@@ -41,6 +41,8 @@ pub enum ErrorCode {
     TooComplex,
     /// Memory or disk limits.
     ResourcesExhausted,
+    /// No room is left where something is to be written: table files, the catalog, spilled rows, kept results.
+    DiskFull,
     /// The admission queue is full, or waiting in it took too long.
     TooManyStatements,
     /// A file that is missing or cannot be read.
@@ -71,7 +73,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 34] = [
+    pub const ALL: [ErrorCode; 35] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -92,6 +94,7 @@ impl ErrorCode {
         Self::NotSupported,
         Self::TooComplex,
         Self::ResourcesExhausted,
+        Self::DiskFull,
         Self::TooManyStatements,
         Self::FileUnavailable,
         Self::FileCorrupt,
@@ -130,6 +133,7 @@ impl ErrorCode {
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
             Self::ResourcesExhausted => "53200",
+            Self::DiskFull => "53100",
             Self::TooManyStatements => "53300",
             Self::FileUnavailable => "58030",
             Self::FileCorrupt => "58P03",
@@ -170,6 +174,7 @@ impl ErrorCode {
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
             Self::ResourcesExhausted => "300005",
+            Self::DiskFull => "300006",
             Self::TooManyStatements => "000625",
             Self::FileUnavailable => "253006",
             Self::FileCorrupt => "100183",
@@ -206,6 +211,7 @@ impl ErrorCode {
                 | Self::NoExecutors
                 | Self::ExecutorLost
                 | Self::ResourcesExhausted
+                | Self::DiskFull
                 | Self::Conflict
                 | Self::CatalogUnavailable
         )
@@ -276,6 +282,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether somewhere below an error a disk or a quota was full.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let io = current.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge)) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::{CommitInfo, SnapshotId};
-use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Change, WriteKind, Written, read_reports};
+use frazil_catalog::CommitInfo;
+use frazil_common::{ErrorCode, Failure, failpoint};
+use frazil_engine::lake::{Begun, Change, WriteKind, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -15,21 +15,24 @@ use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
 
-/// The snapshot that a request of this id has made before, its answer having been lost.
-pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
+/// What a request of this id has done before, its answer having been lost.
+pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<String>, Failure> {
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
         if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
-            return Ok(Some(snapshot));
+            return Ok(Some(format!("the request {request} was applied before, as snapshot {snapshot}")));
         }
     }
-    Ok(None)
+    let done = inner.databases.find_request(&request.to_string()).await.map_err(failed)?;
+    Ok(done.map(|done| format!("the request {request} was applied before: {done}")))
 }
 
 /// Returns what the user is told.
 pub async fn change(inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
     let _committing = statement.committing();
-    change.perform(&inner.databases, commit_info(statement)).await
+    let done = change.perform(&inner.databases, commit_info(statement)).await;
+    failpoint::reach("write.committed");
+    done
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.
@@ -40,10 +43,13 @@ pub async fn write(
     written: Written,
     options: &RunOptions,
 ) -> Result<RecordBatch, Failure> {
+    failpoint::reach("write.planned");
     let mut tries = 0;
-    let reports = loop {
-        match run(inner, query, options).await {
-            Ok(reports) => break reports,
+    let (reports, mut begun) = loop {
+        // What was written and reported by a try that fails, or is cancelled, is removed.
+        let (location, mut begun) = written.place(&query.context)?;
+        match run(inner, query, options, &location, &mut begun).await {
+            Ok(reports) => break (reports, begun),
             // Nothing of it is seen before the commit: other executors write all of it again, into other files.
             Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
                 tries += 1;
@@ -54,9 +60,19 @@ pub async fn write(
     };
     let (files, changed) = read_reports(&reports)?;
     let kind = written.kind;
+    failpoint::reach("write.reported");
     let _committing = statement.committing();
-    let (rows, snapshot) = written.commit(files, changed, commit_info(statement)).await?;
+    let paths = begun.take();
+    let committed = written.commit(files, changed, commit_info(statement)).await;
+    if let Err(failure) = &committed
+        && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
+    {
+        // Surely not committed. After other failures nobody knows.
+        begun.put_back(paths);
+    }
+    let (rows, snapshot) = committed?;
     tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
+    failpoint::reach("write.committed");
     counted(kind, rows)
 }
 
@@ -66,14 +82,23 @@ pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> 
     let _committing = statement.committing();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
+    failpoint::reach("write.committed");
     counted(kind, rows)
 }
 
-async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
+async fn run(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    options: &RunOptions,
+    location: &str,
+    begun: &mut Begun,
+) -> Result<Vec<RecordBatch>, Failure> {
     let mut running = inner.runner.run(query, options).await?;
     let mut reports = Vec::new();
     while let Some(batch) = running.next().await {
-        reports.push(batch?);
+        let batch = batch?;
+        begun.add_reported(location, &batch)?;
+        reports.push(batch);
     }
     Ok(reports)
 }

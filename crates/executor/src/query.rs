@@ -164,6 +164,7 @@ impl TaskRun {
             return Err(failure);
         }
         tracing::debug!(query = %self.query, stage = task.stage, rows = output.rows(), elapsed = ?start.elapsed(), "task finished");
+        frazil_common::failpoint::reach("task.finished");
         let operators = if self.request.metrics { operators(&task.plan) } else { vec![] };
         Ok(v1::TaskFinished {
             stage: task.stage,

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
 //! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
-//! (rows to Parquet files, on executors), `report` (what was written, as rows), `ddl`,
+//! (rows to Parquet files, on executors), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `ddl`,
 //! `dml` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
@@ -15,6 +15,7 @@ mod names;
 mod report;
 mod show;
 mod table;
+mod upload;
 mod write;
 
 pub use change::{Change, WriteKind, Written, ensure_default_schema};
@@ -26,6 +27,7 @@ pub use names::{ExternalTables, Lakes, catalogs};
 pub use report::{FileReport, read_reports};
 pub use show::query_for;
 pub use table::LakeTable;
+pub use upload::Begun;
 pub use write::{WriteFilesExec, WriteTarget};
 
 use datafusion::error::DataFusionError;

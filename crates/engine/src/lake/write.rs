@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -23,11 +24,11 @@ use frazil_catalog::{ColumnType, FIELD_ID_KEY, Scalar, compare};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::ObjectStore;
-use object_store::buffered::BufWriter;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,8 @@ use uuid::Uuid;
 
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, report_batch, report_schema};
-use super::table::{store_path, store_url};
+use super::table::{local_path, store_path, store_url};
+use super::upload::{Begun, ObjectFile, writing};
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -120,6 +122,7 @@ impl ExecutionPlan for WriteFilesExec {
         let writer = PartitionWriter {
             target: self.target.clone(),
             schema: self.table_schema.clone(),
+            begun: Begun::new(store.clone()),
             store,
             reservation,
             open: None,
@@ -136,6 +139,7 @@ struct PartitionWriter {
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
+    begun: Begun,
     open: Option<OpenFile>,
     written: Vec<FileReport>,
     changed: i64,
@@ -143,7 +147,8 @@ struct PartitionWriter {
 
 struct OpenFile {
     name: String,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<ObjectFile>,
+    bytes_under_way: Arc<AtomicUsize>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
 }
@@ -154,7 +159,9 @@ impl PartitionWriter {
             self.write(batch?).await?;
         }
         self.close().await?;
-        report_batch(&self.written, self.changed)
+        let report = report_batch(&self.written, self.changed)?;
+        self.begun.take();
+        Ok(report)
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -178,11 +185,11 @@ impl PartitionWriter {
         for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
             *has_nan = *has_nan || contains_nan(column);
         }
-        file.writer.write(&batch).await?;
+        file.writer.write(&batch).await.map_err(|error| self.named(error))?;
         if file.writer.in_progress_size() > ROW_GROUP_BYTES {
-            file.writer.flush().await?;
+            file.writer.flush().await.map_err(|error| self.named(error))?;
         }
-        self.reservation.try_resize(file.writer.memory_size())?;
+        self.reservation.try_resize(file.writer.memory_size() + file.bytes_under_way.load(Ordering::Relaxed))?;
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
         self.open = Some(file);
         if bytes as u64 >= self.target.file_bytes {
@@ -202,7 +209,11 @@ impl PartitionWriter {
         Ok(RecordBatch::try_new(self.schema.clone(), columns.to_vec())?)
     }
 
-    fn create(&self) -> Result<OpenFile> {
+    fn named(&self, error: ParquetError) -> DataFusionError {
+        writing(error).context(format!("writing table \"{}\"", self.target.table))
+    }
+
+    fn create(&mut self) -> Result<OpenFile> {
         let name = format!("frazil-{}.parquet", Uuid::now_v7());
         let path = store_path(&format!("{}{name}", self.target.location))?;
         let properties = WriterProperties::builder()
@@ -212,14 +223,18 @@ impl PartitionWriter {
             .build();
         // Types come from Parquet's own annotations, so that every reader sees the same.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let object = BufWriter::new(self.store.clone(), path);
+        let local = local_path(&format!("{}{name}", self.target.location));
+        self.begun.add(path.clone());
+        frazil_common::failpoint::reach("file.begun");
+        let object = ObjectFile::create(self.store.clone(), path, local);
+        let bytes_under_way = object.bytes_under_way();
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, bytes_under_way, nans: vec![false; self.schema.fields().len()] })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
-        let metadata = file.writer.finish().await?;
+        let metadata = file.writer.finish().await.map_err(|error| self.named(error))?;
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);
