@@ -20,11 +20,11 @@ use frazil_common::failpoint;
 use futures::future::join_all;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 use self::model::{Model, Step};
-use crate::random_queries::seed;
+use crate::random_queries::seed_or;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Options};
 use crate::support::engine::{Engine, Refusal, Request};
@@ -38,14 +38,14 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dozen_kills() {
-    kill(12, seed(7)).await;
+    kill(12, seed_or(7)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
 async fn two_hundred_kills() {
     let kills = std::env::var("FRAZIL_TEST_KILLS").map_or(200, |text| text.parse().expect("a number"));
-    kill(kills, seed(1)).await;
+    kill(kills, seed_or(1)).await;
 }
 
 /// Who dies, and where.
@@ -206,7 +206,7 @@ async fn recover(mut cluster: Cluster, died: Death) -> Cluster {
     loop {
         if let Ok(state) = cluster.client().cluster().await {
             let executors = state["executors"].as_array().cloned().unwrap_or_default();
-            if executors.iter().filter(|one| one["state"] == "active").count() >= EXECUTORS {
+            if executors.iter().filter(|one| one["state"] == "live").count() >= EXECUTORS {
                 return cluster;
             }
             assert!(Instant::now() < deadline, "the cluster does not recover: {state}");

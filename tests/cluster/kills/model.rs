@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use rand::RngExt;
+use rand::Rng;
 use rand::rngs::StdRng;
 
 /// The objects of one client: nobody else changes them, but for `shared`, to which all clients append rows of their own.
@@ -69,7 +69,10 @@ impl Model {
                 let copies = self.rows.iter().map(|(k, v)| (k + offset, v % 1000 * factor));
                 after.rows.extend(copies);
                 after.next_key = 2 * offset;
-                ("insert select", format!("insert into {table} (k, v) select k + {offset}, v % 1000 * {factor} from {table}"))
+                (
+                    "insert select",
+                    format!("insert into {table} (k, v) select k + {offset}, v % 1000 * {factor} from {table}"),
+                )
             }
             7..=9 => {
                 let (modulus, rest) = (random.random_range(2..6), random.random_range(0..2));

@@ -114,6 +114,15 @@ impl Cluster {
         &self.client
     }
 
+    /// The REST API's address.
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    pub fn coordinator_pid(&self) -> u32 {
+        self.coordinator.child.id()
+    }
+
     /// Where executors register.
     pub fn rpc(&self) -> &str {
         &self.coordinator_rpc

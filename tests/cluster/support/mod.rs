@@ -14,4 +14,5 @@ pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
 pub mod s3;
+pub mod small_disk;
 pub mod terminal;

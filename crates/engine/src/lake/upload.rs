@@ -31,7 +31,7 @@ use super::table::store_path;
 
 /// Smaller objects go up in one piece. All parts but the last have this size, as some stores demand.
 const PART_BYTES: usize = 8 << 20;
-const PARTS_UNDER_WAY_MAX: usize = 3;
+const PARTS_UNDER_WAY_MAX: usize = 2;
 
 enum Part {
     More(PutPayload),
@@ -54,7 +54,8 @@ impl ObjectFile {
         let (parts, receiver) = mpsc::channel(1);
         let (failed, failure) = oneshot::channel();
         let bytes_under_way = Arc::new(AtomicUsize::new(0));
-        let upload = Upload { store, path, local, upload: None, under_way: JoinSet::new(), bytes: bytes_under_way.clone() };
+        let upload =
+            Upload { store, path, local, upload: None, under_way: JoinSet::new(), bytes: bytes_under_way.clone() };
         tokio::spawn(async move {
             if let Err(error) = upload.run(receiver).await {
                 _ = failed.send(error);
@@ -157,10 +158,7 @@ impl Upload {
     }
 
     /// Until the last part, and the object is there; or until the writer is gone.
-    async fn take(
-        &mut self,
-        parts: &mut mpsc::Receiver<Part>,
-    ) -> object_store::Result<Option<oneshot::Sender<()>>> {
+    async fn take(&mut self, parts: &mut mpsc::Receiver<Part>) -> object_store::Result<Option<oneshot::Sender<()>>> {
         while let Some(part) = parts.recv().await {
             match part {
                 Part::More(payload) => self.put_part(payload).await?,
