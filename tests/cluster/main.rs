@@ -28,4 +28,5 @@ mod refusals;
 mod sqllogic;
 mod stage_graphs;
 mod suites;
+mod transactions;
 mod warehouses;

@@ -1,19 +1,18 @@
-//! Statements that change the catalog. The rows of a write are written by a query like any other; what its tasks report becomes
-//! one commit, or none.
+//! Statements that write rows. They are written by a query like any other; what its tasks report becomes one change, or none.
 
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::CommitInfo;
 use frazil_common::{ErrorCode, Failure, failpoint};
-use frazil_engine::lake::{Begun, Change, WriteKind, Written, read_reports};
+use frazil_engine::lake::{Begun, WriteKind, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::transactions::Scope;
 
 /// What a request of this id has done before, its answer having been lost.
 pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<String>, Failure> {
@@ -27,14 +26,6 @@ pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<Str
     Ok(done.map(|done| format!("the request {request} was applied before: {done}")))
 }
 
-/// Returns what the user is told.
-pub async fn change(inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
-    let _committing = statement.committing();
-    let done = change.perform(&inner.databases, commit_info(statement)).await;
-    failpoint::reach("write.committed");
-    done
-}
-
 /// Runs the query that writes, and commits its files. Returns the row that counts.
 pub async fn write(
     inner: &Arc<Inner>,
@@ -42,7 +33,9 @@ pub async fn write(
     query: &PlannedQuery,
     written: Written,
     options: &RunOptions,
+    scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    scope.check(&written.transaction)?;
     failpoint::reach("write.planned");
     let mut tries = 0;
     let (reports, mut begun) = loop {
@@ -61,29 +54,27 @@ pub async fn write(
     let (files, changed) = read_reports(&reports)?;
     let kind = written.kind;
     failpoint::reach("write.reported");
-    let _committing = statement.committing();
     let paths = begun.take();
-    let committed = written.commit(files, changed, commit_info(statement)).await;
-    if let Err(failure) = &committed
+    let (transaction, rows) = written.complete(files, changed)?;
+    let finished = scope.finish(statement, transaction).await;
+    if let Err(failure) = &finished
         && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
     {
         // Surely not committed. After other failures nobody knows.
         begun.put_back(paths);
     }
-    let (rows, snapshot) = committed?;
-    tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
-    failpoint::reach("write.committed");
-    counted(kind, rows)
+    finished.and_then(|()| counted(kind, rows))
 }
 
-/// Commits a change that removes rows and writes none.
-pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> Result<RecordBatch, Failure> {
-    let kind = written.kind;
-    let _committing = statement.committing();
-    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
-    written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
-    failpoint::reach("write.committed");
-    counted(kind, rows)
+/// A change that removes rows and writes none.
+pub async fn remove(
+    statement: &Arc<Statement>,
+    written: Written,
+    rows: i64,
+    scope: Scope,
+) -> Result<RecordBatch, Failure> {
+    scope.finish(statement, *written.transaction).await?;
+    counted(written.kind, rows)
 }
 
 async fn run(
@@ -101,14 +92,6 @@ async fn run(
         reports.push(batch);
     }
     Ok(reports)
-}
-
-fn commit_info(statement: &Statement) -> CommitInfo {
-    CommitInfo {
-        statement: Some(statement.id),
-        request_id: statement.request.request_id.map(|id| id.to_string()),
-        ..CommitInfo::default()
-    }
 }
 
 fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {
