@@ -25,6 +25,7 @@ mod membership;
 mod queries;
 mod random_queries;
 mod refusals;
+mod secrets;
 mod sqllogic;
 mod stage_graphs;
 mod suites;

@@ -13,6 +13,7 @@ use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Result};
 use crate::ids::{SchemaId, TableId};
 use crate::lock::CatalogLock;
+use crate::secrets;
 use crate::snapshot::{At, SnapshotView};
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
@@ -82,7 +83,9 @@ impl Databases {
             Backing::Directory(directory) => {
                 std::fs::create_dir_all(directory).map_err(|e| CatalogError::io(doing, e))?;
                 let lock = CatalogLock::take(&directory.join("frazil.lock"), holder)?;
-                (Sql::open_sqlite(&directory.join("frazil.db"), true).await?, Some(lock))
+                let file = directory.join("frazil.db");
+                keep_private(&file).map_err(|e| CatalogError::io(doing, e))?;
+                (Sql::open_sqlite(&file, true).await?, Some(lock))
             }
             Backing::Postgres(url) => {
                 let sql = Sql::open_postgres(url, REGISTRY_SCHEMA).await?;
@@ -91,16 +94,22 @@ impl Databases {
                 tx.script(doing, "SELECT pg_advisory_xact_lock(7023401985)").await?;
                 tx.script(doing, &format!("CREATE SCHEMA IF NOT EXISTS {REGISTRY_SCHEMA}")).await?;
                 tx.script(doing, TABLES).await?;
+                tx.script(doing, secrets::TABLE).await?;
                 tx.commit().await?;
                 (sql, None)
             }
         };
         let mut tx = begin_ddl(&sql).await?;
         tx.script(doing, TABLES).await?;
+        tx.script(doing, secrets::TABLE).await?;
         tx.commit().await?;
         let data_root = if data_root.ends_with('/') { data_root.to_owned() } else { format!("{data_root}/") };
         let inner = Registry { backing, sql: RegistrySql(sql), data_root, open: Mutex::default(), _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn registry(&self) -> &Sql {
+        &self.inner.sql.0
     }
 
     /// All databases by name, also those dropped and not yet purged.
@@ -333,7 +342,7 @@ async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database
     tx.commit(info).await.map(|_| ())
 }
 
-async fn note_request(tx: &mut Tx, request: Option<&str>, done: &str) -> Result<()> {
+pub(crate) async fn note_request(tx: &mut Tx, request: Option<&str>, done: &str) -> Result<()> {
     let Some(request) = request else { return Ok(()) };
     let now = SystemTime::now();
     let kept_from = Value::text(time::format_moment(now - REQUESTS_KEPT));
@@ -356,6 +365,13 @@ async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {
         })
     })
     .await
+}
+
+/// The registry holds secrets. SQLite gives its other files the same mode.
+fn keep_private(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    opened.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
 /// A file that stays behind is in nobody's way: names of files are looked for before they are used.

@@ -25,6 +25,8 @@ pub enum CatalogError {
 
     #[error("database \"{0}\" already exists")]
     DuplicateDatabase(String),
+    #[error("secret \"{0}\" already exists")]
+    DuplicateSecret(String),
     #[error("schema \"{0}\" already exists")]
     DuplicateSchema(String),
     #[error("table or view \"{0}\" already exists")]
@@ -76,6 +78,7 @@ impl CatalogError {
             Self::UndefinedColumn { .. } => ErrorCode::UndefinedColumn,
             Self::UndefinedSnapshot { .. } => ErrorCode::UndefinedSnapshot,
             Self::DuplicateDatabase(_) => ErrorCode::DuplicateDatabase,
+            Self::DuplicateSecret(_) => ErrorCode::DuplicateObject,
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,
             Self::DuplicateTable(_) => ErrorCode::DuplicateTable,
             Self::DuplicateColumn { .. } => ErrorCode::DuplicateColumn,

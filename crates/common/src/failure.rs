@@ -23,6 +23,9 @@ pub enum ErrorCode {
     DuplicateSchema,
     DuplicateTable,
     DuplicateColumn,
+    /// A secret, or what else has a name and is none of the above.
+    UndefinedObject,
+    DuplicateObject,
     /// A schema that is to be dropped and still has tables or views.
     DependentObjects,
     /// SQL that is well-formed but does not type or plan.
@@ -83,7 +86,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 40] = [
+    pub const ALL: [ErrorCode; 42] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -95,6 +98,8 @@ impl ErrorCode {
         Self::DuplicateSchema,
         Self::DuplicateTable,
         Self::DuplicateColumn,
+        Self::UndefinedObject,
+        Self::DuplicateObject,
         Self::DependentObjects,
         Self::InvalidStatement,
         Self::InvalidArgument,
@@ -140,6 +145,8 @@ impl ErrorCode {
             Self::DuplicateSchema => "42P06",
             Self::DuplicateTable => "42P07",
             Self::DuplicateColumn => "42701",
+            Self::UndefinedObject => "42704",
+            Self::DuplicateObject => "42710",
             Self::DependentObjects => "2BP01",
             Self::InvalidStatement => "42000",
             Self::InvalidArgument | Self::RequestIdReused => "22023",
@@ -185,6 +192,8 @@ impl ErrorCode {
             Self::DuplicateSchema => "002002",
             Self::DuplicateTable => "002002",
             Self::DuplicateColumn => "002025",
+            Self::UndefinedObject => "002003",
+            Self::DuplicateObject => "002002",
             Self::DependentObjects => "002269",
             Self::InvalidStatement => "002000",
             Self::InvalidArgument => "391920",

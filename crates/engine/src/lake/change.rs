@@ -1,8 +1,8 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
 use datafusion::execution::TaskContext;
-use frazil_catalog::{CommitInfo, Databases, Result, TableId, Transaction};
-use frazil_common::Failure;
+use frazil_catalog::{CommitInfo, Databases, IfExists, Result, SecretRecord, TableId, Transaction};
+use frazil_common::{ErrorCode, Failure};
 
 use crate::session::DEFAULT_SCHEMA;
 
@@ -23,6 +23,14 @@ pub enum Change {
     },
     UndropDatabase {
         name: String,
+    },
+    CreateSecret {
+        secret: SecretRecord,
+        if_exists: IfExists,
+    },
+    DropSecret {
+        name: String,
+        if_exists: bool,
     },
     /// A transaction with all it takes, and what the user is told.
     Commit {
@@ -64,6 +72,23 @@ impl Change {
             Self::UndropDatabase { name } => {
                 databases.undrop_for(&name, request).await.map_err(|error| to_failure(&error))?;
                 format!("database {name} restored")
+            }
+            Self::CreateSecret { secret, if_exists } => {
+                let name = secret.name.clone();
+                let created = databases.create_secret(secret, if_exists, request).await;
+                match created.map_err(|error| to_failure(&error))? {
+                    true => format!("secret {name} created"),
+                    false => format!("secret {name} exists already"),
+                }
+            }
+            Self::DropSecret { name, if_exists } => {
+                match databases.drop_secret(&name, request).await.map_err(|error| to_failure(&error))? {
+                    true => format!("secret {name} dropped"),
+                    false if if_exists => format!("secret {name} does not exist"),
+                    false => {
+                        return Err(Failure::new(ErrorCode::UndefinedObject, format!("secret \"{name}\" not found")));
+                    }
+                }
             }
             Self::Commit { transaction, done } => {
                 transaction.commit(info).await.map_err(|error| to_failure(&error))?;
