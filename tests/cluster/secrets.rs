@@ -3,13 +3,16 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use axum::body::Bytes;
+
 use crate::support::answers::{Order, compare};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::commands::frazil;
-use crate::support::data::Table;
+use crate::support::data::{self, Table};
 use crate::support::engine::{Engine, Refusal, Request};
 use crate::support::oracle::Oracle;
 use crate::support::s3::{KEY_ID, S3, SECRET_KEY};
+use crate::support::web::{TOKEN, Web};
 
 /// Of the text of whatever can be read.
 fn contains(path: &Path, text: &str) -> bool {
@@ -194,4 +197,87 @@ async fn roots_that_are_not_there_are_said_at_the_start() {
         assert_eq!(ran.code(), Some(1), "{}", ran.stderr);
         assert!(ran.stderr.contains(word) && ran.stderr.contains(&variable.to_lowercase()), "{}", ran.stderr);
     }
+}
+
+/// Files of a web server, which is on loopback and allowed by its address.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_web_servers() {
+    let table = data::tpch().await.iter().find(|table| table.name == "orders").expect("it is one of them");
+    let path = files(&table.directory).into_iter().min().expect("it has files");
+    let parquet = Bytes::from(std::fs::read(&path).expect("it is readable"));
+    let csv = Bytes::from_static(b"word\nfine\n");
+    let contents = [
+        ("/data/orders.parquet", parquet.clone()),
+        ("/whole/orders.parquet", parquet),
+        ("/data/words.csv", csv.clone()),
+        ("/whole/words.csv", csv.clone()),
+        ("/private/words.csv", csv.clone()),
+        ("/other/words.csv", csv),
+        ("/whole/large.parquet", Bytes::from(vec![0; 20 << 20])),
+    ];
+    let web = Web::start(contents.map(|(path, bytes)| (path.to_owned(), bytes)).into()).await;
+    let mut options = Options::executors(2);
+    let roots = ["data", "whole", "private", "moved"].map(|folder| format!("{}/{folder}", web.address())).join(",");
+    options.environment = vec![("FRAZIL_STORAGE_ALLOWED_ROOTS".to_owned(), roots)];
+    let cluster = Cluster::start(options).await;
+    let declare = |name: &str, path: &str| {
+        let (format, more) = match path.ends_with("csv") {
+            true => ("csv", "options ('format.has_header' 'true')"),
+            false => ("parquet", ""),
+        };
+        format!("create external table {name} stored as {format} location '{}{path}' {more}", web.address())
+    };
+
+    let only = tempfile::tempdir().expect("a directory");
+    std::fs::copy(&path, only.path().join("orders.parquet")).expect("it is ours");
+    let here = Table { name: "orders".to_owned(), directory: only.path().to_owned() };
+    let oracle = Oracle::over(&[here]).await;
+    for (name, path) in [("ranges", "/data/orders.parquet"), ("whole", "/whole/orders.parquet")] {
+        run(&cluster, &declare(name, path)).await;
+        let sql = |table: &str| format!("select o_orderstatus, count(*), sum(o_totalprice) from {table} group by 1");
+        let expected = oracle.run(&Request::new(sql("orders"))).await.expect("the oracle answers");
+        let actual = cluster.run(&Request::new(sql(name)).partitions(3)).await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        compare(&expected, &actual, Order::Any).unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+    assert!(web.asked().iter().any(|(_, path, range)| path == "/data/orders.parquet" && *range));
+    for (name, path) in [("words", "/data/words.csv"), ("all_words", "/whole/words.csv")] {
+        run(&cluster, &declare(name, path)).await;
+        assert!(run(&cluster, &format!("select word from {name}")).await.contains("fine"));
+    }
+
+    let before = web.asked().len();
+    for (path, state, word) in [
+        ("/moved/data/words.csv", "42501", "redirects"),
+        ("/private/words.csv", "42501", "401"),
+        ("/data/nothing.csv", "58030", "/data/nothing.csv"),
+        ("/data/", "0A000", "name one"),
+        ("/whole/large.parquet", "0A000", "too long"),
+    ] {
+        let refusal = refused(&cluster, &declare("x", path)).await;
+        assert_eq!(refusal.sql_state.as_deref(), Some(state), "{path}: {refusal}");
+        assert!(refusal.message.contains(word), "{path}: {refusal}");
+    }
+    assert!(web.asked()[before..].iter().all(|(_, path, _)| path != "/data/words.csv"), "the redirect was followed");
+
+    // Other places of the server, and other names of it, are not asked at all.
+    let before = web.asked().len();
+    let by_name = web.address().replace("127.0.0.1", "localhost");
+    for location in [
+        format!("{}/other/words.csv", web.address()),
+        format!("{}/data/../other/words.csv", web.address()),
+        format!("{}/data/%2e%2e/other/words.csv", web.address()),
+        format!("{by_name}/data/words.csv"),
+        web.address().replace("http://", "http://user:hush@") + "/data/words.csv",
+    ] {
+        let declare = format!("create external table x stored as csv location '{location}'");
+        assert_eq!(refused(&cluster, &declare).await.sql_state.as_deref(), Some("42501"), "{location}");
+    }
+    assert_eq!(web.asked().len(), before);
+
+    let scope = format!("{}/private/", web.address());
+    run(&cluster, &format!("create secret web (type http, bearer_token '{TOKEN}', scope '{scope}')")).await;
+    run(&cluster, &declare("private", "/private/words.csv")).await;
+    assert!(run(&cluster, "select word from private").await.contains("fine"));
+    let missing = format!("create secret web2 (type http, bearer_token '{TOKEN}')");
+    assert_eq!(refused(&cluster, &missing).await.sql_state.as_deref(), Some("22023"));
 }

@@ -3,6 +3,7 @@
 mod buckets;
 mod local;
 mod scoped;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -19,7 +20,7 @@ pub use buckets::ObjectStores;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageOptions {
-    /// Directories and `s3://bucket/prefix` URLs below which tables may be declared. Empty: every local file that the
+    /// Directories, `s3://bucket/prefix` and `https://host/path` URLs below which tables may be declared. Empty: every local file that the
     /// process can read, and no bucket; for an instance that listens on loopback only.
     pub allowed_roots: Vec<String>,
     /// Endpoint of an S3-compatible store, in place of Amazon's.
@@ -49,8 +50,8 @@ impl StorageOptions {
                     Some(path) => self.check_path(location, &path),
                     None => denied("is not a file URL"),
                 },
-                "s3" => match bucket_url(location) {
-                    Ok(url) if self.bucket_allowed(&url) => Ok(url),
+                "s3" | "http" | "https" => match plain_url(location) {
+                    Ok(url) if self.url_allowed(&url) => Ok(url),
                     Ok(_) => denied("is not below an allowed root (storage.allowed_roots)"),
                     Err(why) => denied(why),
                 },
@@ -67,8 +68,12 @@ impl StorageOptions {
         };
         for root in &self.allowed_roots {
             match root.split_once("://") {
-                Some(("s3", _)) => _ = bucket_url(root).map_err(|why| invalid("allowed_roots", root, why))?,
-                Some(_) => return Err(invalid("allowed_roots", root, "is neither a directory nor an s3:// URL")),
+                Some(("s3" | "http" | "https", _)) => {
+                    _ = plain_url(root).map_err(|why| invalid("allowed_roots", root, why))?
+                }
+                Some(_) => {
+                    return Err(invalid("allowed_roots", root, "is neither a directory nor a URL of s3, http or https"));
+                }
                 None => {
                     let unusable =
                         |error: std::io::Error| invalid("allowed_roots", root, &format!("cannot be used: {error}"));
@@ -100,14 +105,22 @@ impl StorageOptions {
         }
     }
 
+    /// Hosts of web servers that the operator has named, if there is one at this scheme, host and port.
+    fn web_hosts(&self, origin: &str) -> Option<Vec<String>> {
+        let roots = self.allowed_roots.iter().filter(|root| root.starts_with("http"));
+        let roots: Vec<Url> = roots.filter_map(|root| Url::parse(root).ok()).collect();
+        let named = roots.iter().filter_map(|root| root.host_str().map(str::to_owned)).collect();
+        roots.iter().any(|root| root.origin().ascii_serialization() == origin).then_some(named)
+    }
+
     /// Directories below which statements may read and write, without links.
     fn directories(&self) -> Vec<PathBuf> {
         let directories = self.allowed_roots.iter().filter(|root| !root.contains("://"));
         directories.filter_map(|root| Path::new(root).canonicalize().ok()).collect()
     }
 
-    fn bucket_allowed(&self, url: &str) -> bool {
-        self.allowed_roots.iter().filter_map(|root| bucket_url(root).ok()).any(|root| {
+    fn url_allowed(&self, url: &str) -> bool {
+        self.allowed_roots.iter().filter_map(|root| plain_url(root).ok()).any(|root| {
             let root = root.trim_end_matches('/');
             url.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
@@ -140,14 +153,14 @@ impl StorageOptions {
     }
 }
 
-/// A bucket's URL in its one form: where `%2e%2e` leads is known.
-fn bucket_url(location: &str) -> Result<String, &'static str> {
+/// A URL in its one form: where `%2e%2e` leads is known, and that `0x7f000001` is an address.
+fn plain_url(location: &str) -> Result<String, &'static str> {
     let url = Url::parse(location).map_err(|_| "is not a URL")?;
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("has a user, a query or a fragment, which a URL of a bucket has not");
+        return Err("has a user, a query or a fragment, which the URL of a file has not here");
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err("names no bucket");
+        return Err("names no bucket and no host");
     }
     if location.contains("..") {
         return Err("leads upwards with \"..\"");

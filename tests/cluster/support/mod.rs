@@ -16,3 +16,4 @@ pub mod paths;
 pub mod s3;
 pub mod small_disk;
 pub mod terminal;
+pub mod web;

@@ -17,15 +17,18 @@ pub use statement::{SecretStatement, parse, redact, show};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     S3,
+    /// Of web servers.
+    Http,
 }
 
 impl Kind {
     pub fn from_name(name: &str) -> Result<Self, Failure> {
         match name.to_ascii_lowercase().as_str() {
             "s3" => Ok(Self::S3),
+            "http" => Ok(Self::Http),
             other => Err(Failure::new(
                 ErrorCode::NotSupported,
-                format!("a secret of type {other:?} is not supported: S3 is"),
+                format!("a secret of type {other:?} is not supported: S3 and HTTP are"),
             )),
         }
     }
@@ -33,13 +36,23 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::S3 => "s3",
+            Self::Http => "http",
         }
     }
 
-    /// The URLs that a secret is for if it does not say.
-    pub fn default_scope(self) -> &'static str {
+    /// How scopes begin.
+    pub fn schemes(self) -> &'static [&'static str] {
         match self {
-            Self::S3 => "s3://",
+            Self::S3 => &["s3://"],
+            Self::Http => &["https://", "http://"],
+        }
+    }
+
+    /// The URLs that a secret is for if it does not say. A token is not for all of the web.
+    pub fn default_scope(self) -> Option<&'static str> {
+        match self {
+            Self::S3 => Some("s3://"),
+            Self::Http => None,
         }
     }
 
@@ -55,6 +68,7 @@ impl Kind {
                 ("url_style", false),
                 ("use_ssl", false),
             ],
+            Self::Http => &[("bearer_token", true)],
         }
     }
 }

@@ -79,9 +79,14 @@ fn refuse_hidden(sql: &str) -> Result<Option<SecretStatement>, Failure> {
 fn secret(name: String, mut options: BTreeMap<String, String>) -> Result<SecretRecord, Failure> {
     let kind = options.remove("type").ok_or_else(|| invalid("a secret has a TYPE".to_owned()))?;
     let kind = Kind::from_name(&kind)?;
-    let scope = options.remove("scope").unwrap_or_else(|| kind.default_scope().to_owned());
-    if !scope.starts_with(kind.default_scope()) {
-        return Err(invalid(format!("SCOPE of a secret of type {} begins with {}", kind.name(), kind.default_scope())));
+    let scope = options.remove("scope").or_else(|| kind.default_scope().map(str::to_owned));
+    let scope = scope.ok_or_else(|| invalid(format!("a secret of type {} needs SCOPE", kind.name())))?;
+    if !kind.schemes().iter().any(|scheme| scope.starts_with(scheme)) {
+        return Err(invalid(format!(
+            "SCOPE of a secret of type {} begins with {}",
+            kind.name(),
+            kind.schemes().join(" or ")
+        )));
     }
     if let Some(unknown) = options.keys().find(|key| kind.options().iter().all(|(known, _)| known != key)) {
         return Err(invalid(format!(

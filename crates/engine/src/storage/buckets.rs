@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::local::LocalFiles;
 use super::scoped::ScopedBucket;
+use super::web::WebFiles;
 use super::{StorageOptions, origin};
 use crate::secrets::{Secrets, option};
 
@@ -63,6 +64,22 @@ impl ObjectStores {
         &self.secrets
     }
 
+    fn web(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let origin = url.origin().ascii_serialization();
+        let Some(named) = self.shared.options.web_hosts(&origin) else {
+            let message = format!("{origin} is not below an allowed root (storage.allowed_roots)");
+            return Err(DataFusionError::External(Box::new(Failure::new(ErrorCode::AccessDenied, message))));
+        };
+        self.seen.lock().insert(origin.clone());
+        let secrets = self.secrets.of_bucket(&origin);
+        let ids: String = secrets.iter().map(|secret| format!(" {}", secret.id)).collect();
+        let build = |url: Url| -> object_store::Result<Arc<dyn ObjectStore>> {
+            Ok(Arc::new(WebFiles::new(url, named, secrets.clone())?))
+        };
+        let origin_url = Url::parse(&origin).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(self.shared.built_as((format!("{origin}{ids}"), None), || build(origin_url))?)
+    }
+
     fn bucket(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
         self.seen.lock().insert(bucket.to_owned());
         let secrets = self.secrets.of_bucket(bucket);
@@ -81,12 +98,20 @@ impl Shared {
         bucket: &str,
         secret: Option<&SecretRecord>,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let key = (bucket.to_owned(), secret.map(|secret| secret.id));
+        let name = bucket.strip_prefix("s3://").unwrap_or(bucket);
+        let build = || Ok(Arc::new(self.s3(name, secret)?) as Arc<dyn ObjectStore>);
+        self.built_as((bucket.to_owned(), secret.map(|secret| secret.id)), build)
+    }
+
+    fn built_as(
+        &self,
+        key: (String, Option<Uuid>),
+        build: impl FnOnce() -> object_store::Result<Arc<dyn ObjectStore>>,
+    ) -> object_store::Result<Arc<dyn ObjectStore>> {
         if let Some(store) = self.built.lock().get(&key) {
             return Ok(store.clone());
         }
-        let name = bucket.strip_prefix("s3://").unwrap_or(bucket);
-        let store: Arc<dyn ObjectStore> = Arc::new(self.s3(name, secret)?);
+        let store = build()?;
         let mut built = self.built.lock();
         if built.len() >= BUILT_MAX {
             built.clear();
@@ -142,6 +167,7 @@ impl ObjectStoreRegistry for ObjectStores {
         match url.scheme() {
             "file" => Ok(self.shared.local.clone()),
             "s3" => self.bucket(&format!("s3://{}", url.host_str().unwrap_or_default())),
+            "http" | "https" => self.web(url),
             other => {
                 let message = format!("object store scheme {other:?} is not supported");
                 Err(DataFusionError::External(Box::new(Failure::new(ErrorCode::NotSupported, message))))
