@@ -31,7 +31,7 @@ async fn refused(disk: &SmallDisk, sql: &str) -> Refusal {
 
 fn assert_is_full(refusal: &Refusal, of: &str) {
     assert_eq!(refusal.sql_state.as_deref(), Some("53100"), "{refusal}");
-    assert!(refusal.message.contains("disk is full") && refusal.message.contains(of), "{refusal}");
+    assert!(refusal.message.contains("disk is full") && refusal.message.contains(of), "no {of:?}: {refusal}");
 }
 
 async fn digits(disk: &SmallDisk) {
@@ -62,7 +62,7 @@ async fn a_write_without_room_for_its_files() {
         (0, "update t set a = a + 1".to_owned()),
     ] {
         disk.fill("data", left);
-        assert_is_full(&refused(&disk, &sql).await, if sql.starts_with("create") { "\"u\"" } else { "\"t\"" });
+        assert_is_full(&refused(&disk, &sql).await, if sql.starts_with("create") { "public.u" } else { "public.t" });
         assert_eq!(count(&disk, "t").await, 100_000, "{sql}");
         assert_eq!(refused(&disk, "select * from u").await.sql_state.as_deref(), Some("42P01"));
         until_files_are(&disk, "warehouse", &files).await;
@@ -109,11 +109,11 @@ async fn a_catalog_without_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spilled_rows_and_kept_results_without_room() {
-    let options = [("FRAZIL_EXECUTOR_MEMORY", "16MB"), ("FRAZIL_COORDINATOR_RESULT_MEMORY", "100kB")];
-    let Some(disk) = SmallDisk::start(64, 16, &options) else { return };
+    let options = [("FRAZIL_EXECUTOR_MEMORY", "28MB"), ("FRAZIL_COORDINATOR_RESULT_MEMORY", "100kB")];
+    let Some(disk) = SmallDisk::start(160, 16, &options) else { return };
     digits(&disk).await;
     run(&disk, &format!("create table t as {NOISE}")).await;
-    for _ in 0..9 {
+    for _ in 0..19 {
         run(&disk, &format!("insert into t {NOISE}")).await;
     }
     // So many rows fit into the result, and not into memory while they are sorted.
@@ -124,7 +124,7 @@ async fn spilled_rows_and_kept_results_without_room() {
     until_files_are(&disk, "spill", &[]).await;
     assert_is_full(&refused(&disk, "select * from t").await, "kept result");
     until_files_are(&disk, "results", &[]).await;
-    assert_eq!(count(&disk, "t").await, 1_000_000);
+    assert_eq!(count(&disk, "t").await, 2_000_000);
     disk.free("data");
     assert!(run(&disk, sorted).await["data"][0][0].is_string());
     assert_eq!(run(&disk, "select * from t limit 100000").await["resultSetMetaData"]["numRows"], 100_000);

@@ -234,9 +234,11 @@ async fn files_of_web_servers() {
     let oracle = Oracle::over(&[here]).await;
     for (name, path) in [("ranges", "/data/orders.parquet"), ("whole", "/whole/orders.parquet")] {
         run(&cluster, &declare(name, path)).await;
-        let sql = |table: &str| format!("select o_orderstatus, count(*), sum(o_totalprice) from {table} group by 1");
+        let sql =
+            |table: &str| format!("select o_orderstatus, count(*) n, sum(o_totalprice) s from {table} group by 1");
         let expected = oracle.run(&Request::new(sql("orders"))).await.expect("the oracle answers");
-        let actual = cluster.run(&Request::new(sql(name)).partitions(3)).await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        let actual =
+            cluster.run(&Request::new(sql(name)).partitions(3)).await.unwrap_or_else(|e| panic!("{path}: {e}"));
         compare(&expected, &actual, Order::Any).unwrap_or_else(|e| panic!("{path}: {e}"));
     }
     assert!(web.asked().iter().any(|(_, path, range)| path == "/data/orders.parquet" && *range));
@@ -250,7 +252,7 @@ async fn files_of_web_servers() {
         ("/moved/data/words.csv", "42501", "redirects"),
         ("/private/words.csv", "42501", "401"),
         ("/data/nothing.csv", "58030", "/data/nothing.csv"),
-        ("/data/", "0A000", "name one"),
+        ("/data/", "58030", "name one"),
         ("/whole/large.parquet", "0A000", "too long"),
     ] {
         let refusal = refused(&cluster, &declare("x", path)).await;

@@ -72,7 +72,11 @@ impl StorageOptions {
                     _ = plain_url(root).map_err(|why| invalid("allowed_roots", root, why))?
                 }
                 Some(_) => {
-                    return Err(invalid("allowed_roots", root, "is neither a directory nor a URL of s3, http or https"));
+                    return Err(invalid(
+                        "allowed_roots",
+                        root,
+                        "is neither a directory nor a URL of s3, http or https",
+                    ));
                 }
                 None => {
                     let unusable =

@@ -63,7 +63,10 @@ async fn answer(State(contents): State<Arc<Contents>>, request: Request) -> Resp
     let with = |status: StatusCode| Response::builder().status(status);
     let empty = |status: StatusCode| with(status).body(Body::empty()).expect("valid headers");
     if let Some(rest) = path.strip_prefix("/moved/") {
-        return with(StatusCode::FOUND).header(header::LOCATION, format!("/{rest}")).body(Body::empty()).expect("valid");
+        return with(StatusCode::FOUND)
+            .header(header::LOCATION, format!("/{rest}"))
+            .body(Body::empty())
+            .expect("valid");
     }
     if path.starts_with("/private/") && !allowed {
         return empty(StatusCode::UNAUTHORIZED);

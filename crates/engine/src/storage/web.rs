@@ -221,9 +221,12 @@ impl ObjectStore for WebFiles {
         locations.and_then(|_| async { Err(read_only("deleting from")) }).boxed()
     }
 
-    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let source = format!("files of {} cannot be listed: name one", self.origin);
-        futures::stream::once(async { Err(Error::NotSupported { source: source.into() }) }).boxed()
+    /// What is asked after a file was not found, and in place of a directory's files.
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let url = self.url(prefix.unwrap_or(&Path::default()));
+        let source = format!("{url} is not a file, and files of web servers cannot be listed: name one").into();
+        let path = url.path().to_owned();
+        futures::stream::once(async { Err(Error::NotFound { path, source }) }).boxed()
     }
 
     async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
