@@ -6,6 +6,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
+//! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
 //! | `FRAZIL_SEED` | seed of the random queries, and of the kills |
 //! | `FRAZIL_TEST_KILLS` | how many kills `kills::two_hundred_kills` makes, instead of 200 |
 
@@ -21,9 +22,13 @@ mod full_disks;
 mod interop;
 mod kills;
 mod lake;
+mod load;
 mod membership;
+mod merges;
+mod postgres;
 mod queries;
 mod random_queries;
+mod random_writes;
 mod refusals;
 mod secrets;
 mod sqllogic;

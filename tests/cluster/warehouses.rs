@@ -163,7 +163,7 @@ async fn two_coordinators_on_one_catalog() {
     let environment = [("FRAZIL_COORDINATOR_CATALOG".to_owned(), catalog.clone())];
     let ran = frazil(other.path(), &arguments, &environment).await;
     assert_eq!(ran.code(), Some(1), "{}", ran.stderr);
-    let address = cluster.http().trim_start_matches("http://").to_owned();
+    let address = cluster.url().trim_start_matches("http://").to_owned();
     for word in [catalog.as_str(), &format!("process {pid}"), &address] {
         assert!(ran.stderr.contains(word), "no {word}: {}", ran.stderr);
     }

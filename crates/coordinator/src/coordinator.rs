@@ -97,7 +97,6 @@ impl Coordinator {
         let planner = Planner::new(
             env,
             databases.clone(),
-            Some(&data_directory.join("sample")),
             storage,
             PlannerOptions {
                 limits: StatementLimits {
@@ -110,6 +109,7 @@ impl Coordinator {
                 partitions_per_slot: options.partitions_per_slot,
                 small_scan: options.small_scan,
                 file_bytes: options.file_bytes,
+                deleted_part_max: f64::from(options.deleted_percent_max) / 100.0,
             },
             Handle::current(),
         )?;

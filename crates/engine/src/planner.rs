@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::CatalogProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -29,11 +27,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
-use crate::lake::{self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, Written};
+use crate::generate::GeneratedProvider;
+use crate::lake::{
+    self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, WriteOptions, Written,
+};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
-use crate::samples::{self, SampleDatabase};
 use crate::secrets::{self, SecretStatement, Secrets};
 use crate::session_statements::{SessionChange, session_change};
 use crate::storage::{ObjectStores, StorageOptions};
@@ -64,6 +64,8 @@ pub struct PlannerOptions {
     pub small_scan: ByteSize,
     /// A written file that has so many bytes is closed, and another begun.
     pub file_bytes: ByteSize,
+    /// A data file of which more rows are deleted than this part is written anew; others get a delete file.
+    pub deleted_part_max: f64,
 }
 
 pub struct PlanRequest {
@@ -126,13 +128,11 @@ pub struct PlannedQuery {
     pub stores: Arc<ObjectStores>,
 }
 
-/// Plans statements over the catalog's databases and the sample data.
+/// Plans statements over the catalog's databases.
 pub struct Planner {
     base: Arc<SessionState>,
     databases: Databases,
     external: Arc<ExternalTables>,
-    /// Databases that are not the catalog's.
-    others: Vec<(String, Arc<dyn CatalogProvider>)>,
     storage: Arc<StorageOptions>,
     stores: ObjectStores,
     options: PlannerOptions,
@@ -142,27 +142,21 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// `io` drives what planning reads: directories and footers.
+    /// `io` drives what planning reads: the catalog, directories and footers.
     pub fn new(
         env: Arc<RuntimeEnv>,
         databases: Databases,
-        sample_directory: Option<&Path>,
         storage: Arc<StorageOptions>,
         options: PlannerOptions,
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
         let base = Arc::new(session::base_state(env.clone()));
-        let sample = |directory: &Path| -> (String, Arc<dyn CatalogProvider>) {
-            let sample = SampleDatabase::new(directory.to_owned(), session::base_state(env.clone()));
-            (samples::DATABASE.to_owned(), Arc::new(sample))
-        };
-        let others = sample_directory.map(sample).into_iter().collect();
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
         let external = Arc::default();
         let stores = ObjectStores::new(storage.clone());
-        Ok(Arc::new(Self { base, databases, external, others, storage, stores, options, permits, threads, io }))
+        Ok(Arc::new(Self { base, databases, external, storage, stores, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -230,7 +224,7 @@ impl Planner {
         };
         let mut state = session::statement_state(
             &self.base,
-            lake::catalogs(&lakes, &self.base, &self.others),
+            lake::catalogs(&lakes, &self.base),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -256,8 +250,11 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
+        let writing =
+            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
+        if let Some(write) = lake::plan_write(&plan, spelling, &lakes, &state, writing).await? {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
@@ -299,6 +296,12 @@ impl Planner {
             PlannedWrite::Rows { input, target, table_schema, written } => {
                 let (mut query, _) = self.plan_query(state, &input, forced, slots, stores).await?;
                 query.plan = Arc::new(WriteFilesExec::new(query.plan, target, table_schema));
+                query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
+            }
+            PlannedWrite::Changes { input, changes, written } => {
+                let (mut query, _) = self.plan_query(state, &input, forced, slots, stores).await?;
+                query.plan = changes.complete(query.plan).map_err(|error| to_failure(&error))?;
                 query.schema = query.plan.schema();
                 Ok(Planned::Write { query, written })
             }
@@ -491,7 +494,8 @@ fn not_supported(what: &str) -> Failure {
     Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
 }
 
-/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned.
+/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned. Of generated tables, what
+/// they would have.
 async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
     let mut tables = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
@@ -518,5 +522,6 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
     let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
     let lakes = tables.iter().filter_map(|provider| provider.downcast_ref::<LakeTable>());
     let lakes = try_join_all(lakes.map(LakeTable::bytes)).await.map_err(|error| to_failure(&error))?;
-    Ok(sizes.into_iter().chain(lakes).sum())
+    let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
+    Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
 }

@@ -114,8 +114,8 @@ impl Cluster {
         &self.client
     }
 
-    /// The REST API's address.
-    pub fn http(&self) -> &str {
+    /// Of the REST API.
+    pub fn url(&self) -> &str {
         &self.http
     }
 

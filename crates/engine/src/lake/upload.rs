@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::report::read_reports;
+use super::report::{Report, read_reports};
 use super::table::store_path;
 
 /// Smaller objects go up in one piece. All parts but the last have this size, as some stores demand.
@@ -247,8 +247,13 @@ impl Begun {
 
     /// Takes note of what writers of a table at `location` have reported.
     pub fn add_reported(&mut self, location: &str, reports: &RecordBatch) -> Result<(), Failure> {
-        for file in read_reports(std::slice::from_ref(reports))?.0 {
-            let path = store_path(&format!("{location}{}", file.path));
+        let path_of = |report| match report {
+            Report::Written(file) => Some(file.path),
+            Report::Deleted(deleted) => deleted.delete_file.map(|file| file.path),
+            Report::Counted { .. } => None,
+        };
+        for name in read_reports(std::slice::from_ref(reports))?.into_iter().filter_map(path_of) {
+            let path = store_path(&format!("{location}{name}"));
             self.paths.push(path.map_err(|error| crate::errors::to_failure(&error))?);
         }
         Ok(())
@@ -286,12 +291,13 @@ async fn remove(store: &Arc<dyn ObjectStore>, paths: &[Path]) {
 }
 
 /// The store's own error, where it is one: a file that cannot be written is not a corrupt one.
-pub(super) fn writing(error: ParquetError) -> DataFusionError {
-    match error {
+pub(super) fn writing(error: ParquetError, table: &str) -> DataFusionError {
+    let error = match error {
         ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
             Ok(store) => DataFusionError::ObjectStore(store),
             Err(inner) => DataFusionError::ParquetError(Box::new(ParquetError::External(inner))),
         },
         other => DataFusionError::ParquetError(Box::new(other)),
-    }
+    };
+    error.context(format!("writing table \"{table}\""))
 }

@@ -15,6 +15,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -24,6 +25,7 @@ use frazil_catalog::{ColumnType, FIELD_ID_KEY, Scalar, compare};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::ObjectStore;
+use object_store::path::Path;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncArrowWriter;
@@ -35,9 +37,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::columns::scalar_of;
-use super::report::{ColumnReport, FileReport, report_batch, report_schema};
+use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
+use crate::metrics;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -53,9 +56,6 @@ pub struct WriteTarget {
     pub location: String,
     /// A file is closed when it has so many bytes.
     pub file_bytes: u64,
-    /// The last column of the input is not written: it is true in rows that the statement has changed. Without it, all rows
-    /// count.
-    pub marked: bool,
 }
 
 #[derive(Debug)]
@@ -65,15 +65,16 @@ pub struct WriteFilesExec {
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl WriteFilesExec {
-    /// The input's columns are the table's, in its order, of its types; and the mark, if there is one.
+    /// The input's columns are the table's, in its order, of its types.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        Self { input, target, table_schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -119,30 +120,28 @@ impl ExecutionPlan for WriteFilesExec {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter {
-            target: self.target.clone(),
-            schema: self.table_schema.clone(),
-            begun: Begun::new(store.clone()),
-            store,
-            reservation,
-            open: None,
-            written: Vec::new(),
-            changed: 0,
-        };
+        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation)
+            .counted(&self.metrics, partition);
         let report = futures::stream::once(writer.write_all(rows));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
 }
 
-struct PartitionWriter {
+/// Writes files one after another.
+pub(super) struct PartitionWriter {
     target: WriteTarget,
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
     begun: Begun,
     open: Option<OpenFile>,
-    written: Vec<FileReport>,
-    changed: i64,
+    written: Vec<Report>,
+    rows_written: Count,
+    bytes_written: Count,
 }
 
 struct OpenFile {
@@ -151,32 +150,54 @@ struct OpenFile {
     bytes_under_way: Arc<AtomicUsize>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    /// Bytes of it that are counted in the operator's metrics.
+    counted: usize,
 }
 
 impl PartitionWriter {
+    pub(super) fn new(
+        target: WriteTarget,
+        schema: SchemaRef,
+        store: Arc<dyn ObjectStore>,
+        reservation: MemoryReservation,
+    ) -> Self {
+        let (rows_written, bytes_written) = (Count::new(), Count::new());
+        let (open, written, begun) = (None, Vec::new(), Begun::new(store.clone()));
+        Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written }
+    }
+
+    /// Its rows and bytes are among an operator's metrics.
+    pub(super) fn counted(mut self, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        self.rows_written = MetricBuilder::new(metrics).counter(metrics::ROWS_WRITTEN, partition);
+        self.bytes_written = MetricBuilder::new(metrics).counter(metrics::BYTES_WRITTEN, partition);
+        self
+    }
+
     async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
         while let Some(batch) = rows.next().await {
-            self.write(batch?).await?;
+            self.write(batch?.columns()).await?;
         }
-        self.close().await?;
-        let report = report_batch(&self.written, self.changed)?;
-        self.begun.take();
+        let report = report_batch(&self.finish().await?)?;
+        self.keep();
         Ok(report)
     }
 
-    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
+    /// Whoever has the reports knows the files. Until then they go with the writer.
+    pub(super) fn keep(&mut self) -> Vec<Path> {
+        self.begun.take()
+    }
+
+    /// Ends the last file. Returns what was written.
+    pub(super) async fn finish(&mut self) -> Result<Vec<Report>> {
+        self.close().await?;
+        Ok(std::mem::take(&mut self.written))
+    }
+
+    /// The table's columns, as long as each other.
+    pub(super) async fn write(&mut self, columns: &[Arc<dyn Array>]) -> Result<()> {
+        if columns.first().is_none_or(|column| column.is_empty()) {
             return Ok(());
         }
-        let columns = batch.columns();
-        let (columns, changed) = match (self.target.marked, columns.split_last()) {
-            (true, Some((mark, columns))) => {
-                let mark = mark.as_boolean_opt().ok_or_else(|| internal("rows to be written have no mark"))?;
-                (columns, mark.true_count())
-            }
-            _ => (columns, batch.num_rows()),
-        };
-        self.changed += changed as i64;
         let batch = self.as_stored(columns)?;
         let mut file = match self.open.take() {
             Some(file) => file,
@@ -190,12 +211,20 @@ impl PartitionWriter {
             file.writer.flush().await.map_err(|error| self.named(error))?;
         }
         self.reservation.try_resize(file.writer.memory_size() + file.bytes_under_way.load(Ordering::Relaxed))?;
+        self.rows_written.add(batch.num_rows());
+        self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
         self.open = Some(file);
         if bytes as u64 >= self.target.file_bytes {
             self.close().await?;
         }
         Ok(())
+    }
+
+    fn count_bytes(&self, file: &mut OpenFile) {
+        let bytes = file.writer.bytes_written();
+        self.bytes_written.add(bytes.saturating_sub(file.counted));
+        file.counted = bytes;
     }
 
     /// Under the table's names and field ids; a null where none may be is the statement's error.
@@ -210,7 +239,7 @@ impl PartitionWriter {
     }
 
     fn named(&self, error: ParquetError) -> DataFusionError {
-        writing(error).context(format!("writing table \"{}\"", self.target.table))
+        writing(error, &self.target.table)
     }
 
     fn create(&mut self) -> Result<OpenFile> {
@@ -229,28 +258,29 @@ impl PartitionWriter {
         let object = ObjectFile::create(self.store.clone(), path, local);
         let bytes_under_way = object.bytes_under_way();
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, bytes_under_way, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, bytes_under_way, nans: vec![false; self.schema.fields().len()], counted: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
         let metadata = file.writer.finish().await.map_err(|error| self.named(error))?;
+        self.count_bytes(&mut file);
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);
-        self.written.push(FileReport {
+        self.written.push(Report::Written(FileReport {
             path: file.name,
             rows: metadata.file_metadata().num_rows(),
             size_bytes: size as i64,
             footer_bytes: footer,
             columns: column_reports(&metadata, &self.schema, &file.nans)?,
-        });
+        }));
         Ok(())
     }
 }
 
 /// From the end of the last thing before it: what a reader should fetch to have the footer at once.
-fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
+pub(super) fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
     let ends = metadata.row_groups().iter().flat_map(|group| group.columns()).map(|column| {
         let (start, length) = column.byte_range();
         let data = start + length;
@@ -339,8 +369,4 @@ fn contains_nan(column: &Arc<dyn Array>) -> bool {
         return floats.iter().flatten().any(f64::is_nan);
     }
     column.as_primitive_opt::<Float32Type>().is_some_and(|floats| floats.iter().flatten().any(f32::is_nan))
-}
-
-fn internal(message: &str) -> DataFusionError {
-    frazil_exchange::to_datafusion(Failure::internal(message))
 }
