@@ -63,8 +63,8 @@ struct Writer {
     client: Client,
     model: Model,
     random: StdRng,
-    /// Sent, and not answered.
-    in_doubt: Option<(String, Step)>,
+    /// Sent, and not answered: the request id, what it was, and its session.
+    in_doubt: Option<(String, Step, Option<String>)>,
     acknowledged: usize,
     /// Failures that say that nothing was done.
     refused: usize,
@@ -222,26 +222,52 @@ impl Writer {
         while !over.load(Ordering::Acquire) && self.in_doubt.is_none() {
             let step = self.model.step(&mut self.random);
             let id = request_id(&mut self.random);
-            match self.send(&id, &step.sql).await {
+            let mut session = None;
+            if !step.before.is_empty() {
+                match self.begin(&step.before).await {
+                    Ok(begun) => session = Some(begun),
+                    // It is not committed, whatever has become of it.
+                    Err(refusal) if refusal.status.is_none() => return,
+                    Err(refusal) if says_that_nothing_was_done(&refusal) => {
+                        self.refused += 1;
+                        continue;
+                    }
+                    Err(refusal) => panic!("client {}: {:?}: {refusal}", self.model.client, step.before),
+                }
+            }
+            match self.send(&id, &step.sql, session.as_deref()).await {
                 Ok(()) => {
                     self.model = step.after;
                     self.acknowledged += 1;
                 }
                 Err(refusal) if says_that_nothing_was_done(&refusal) => self.refused += 1,
-                Err(refusal) if refusal.status.is_none() => self.in_doubt = Some((id, step)),
+                Err(refusal) if refusal.status.is_none() => self.in_doubt = Some((id, step, session)),
                 Err(refusal) => panic!("client {}: {}: {refusal}", self.model.client, step.sql),
             }
         }
     }
 
-    async fn send(&self, id: &str, sql: &str) -> Result<(), Refusal> {
-        let partitions = json!({ "partitions": "2" });
-        self.client.submit_as(id, &json!({ "statement": sql, "parameters": partitions })).await.map(|_| ())
+    /// The statements of a transaction, in a session of their own; returns the session.
+    async fn begin(&mut self, statements: &[String]) -> Result<String, Refusal> {
+        let session = self.client.in_session().await?.session().expect("it was opened").to_owned();
+        for sql in statements {
+            let id = request_id(&mut self.random);
+            self.send(&id, sql, Some(&session)).await?;
+        }
+        Ok(session)
+    }
+
+    async fn send(&self, id: &str, sql: &str, session: Option<&str>) -> Result<(), Refusal> {
+        let mut body = json!({ "statement": sql, "parameters": { "partitions": "2" } });
+        if let Some(session) = session {
+            body["session"] = session.into();
+        }
+        self.client.submit_as(id, &body).await.map(|_| ())
     }
 
     async fn check(&mut self, report: &mut Report, context: &str) {
         let found = self.observe(context).await;
-        let Some((id, step)) = self.in_doubt.take() else {
+        let Some((id, step, session)) = self.in_doubt.take() else {
             assert_eq!(found, shown(&self.model), "{context}: client {}", self.model.client);
             return;
         };
@@ -262,7 +288,15 @@ impl Writer {
             }
             return;
         }
-        self.send(&id, &step.sql).await.unwrap_or_else(|e| panic!("{context}: sent again (present: {present}): {e}"));
+        match self.send(&id, &step.sql, session.as_deref()).await {
+            Ok(()) => {}
+            // The transaction ended with its coordinator, and says so.
+            Err(refusal) if session.is_some() && !present && refusal.sql_state.as_deref() == Some("08003") => {
+                assert_eq!(self.observe(&context).await, before, "{context}: its session is gone");
+                return;
+            }
+            Err(refusal) => panic!("{context}: sent again (present: {present}): {refusal}"),
+        }
         assert_eq!(self.observe(&context).await, after, "{context}: sent again");
         self.model = step.after;
     }

@@ -33,6 +33,8 @@ pub struct Model {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub kind: &'static str,
+    /// What comes before it in a transaction; `sql` is its COMMIT then.
+    pub before: Vec<String>,
     pub sql: String,
     pub after: Model,
 }
@@ -62,7 +64,8 @@ impl Model {
         let n = self.client;
         let mut after = self.clone();
         let table = format!("c{n}");
-        let (kind, sql) = match random.random_range(0..20) {
+        let mut before = Vec::new();
+        let (kind, sql) = match random.random_range(0..23) {
             0..=3 => ("insert values", after.insert_values(&table, random)),
             4..=6 if !self.rows.is_empty() && self.rows.len() < ROWS_MAX => {
                 let (offset, factor) = (self.next_key, random.random_range(2..5));
@@ -135,13 +138,43 @@ impl Model {
                 (after.has_database, after.had_database) = (true, true);
                 ("create database", format!("create database d{n}"))
             }
+            18 => {
+                let more = random.random_range(1..100);
+                let insert = after.insert_values(&table, random);
+                after.rows.values_mut().for_each(|v| *v += more);
+                let row = after.append();
+                let update = format!("update {table} set v = v + {more}");
+                before = vec!["begin".to_owned(), insert, update, format!("insert into shared values ({n}, {row})")];
+                ("transaction", "commit".to_owned())
+            }
+            19..=20 if !self.rows.is_empty() && self.rows.len() < ROWS_MAX => {
+                // Half of the source's keys are the table's.
+                let (offset, more) = (self.next_key / 2, random.random_range(1..100));
+                for (k, v) in &self.rows {
+                    let merged = after.rows.entry(k + offset).or_default();
+                    *merged = if self.rows.contains_key(&(k + offset)) { self.rows[&(k + offset)] + more } else { *v };
+                }
+                after.next_key = self.next_key + offset;
+                let merge = format!(
+                    "merge into {table} t using (select k + {offset} as k, v from {table}) s on t.k = s.k \
+                     when matched then update set v = t.v + {more} \
+                     when not matched then insert (k, v) values (s.k, s.v)"
+                );
+                ("merge", merge)
+            }
             _ => {
-                let row = self.shared.last().map_or(0, |last| last + 1);
-                after.shared.insert(row);
+                let row = after.append();
                 ("append", format!("insert into shared values ({n}, {row})"))
             }
         };
-        Step { kind, sql, after }
+        Step { kind, before, sql, after }
+    }
+
+    /// A further row of `shared`.
+    fn append(&mut self) -> i64 {
+        let row = self.shared.last().map_or(0, |last| last + 1);
+        self.shared.insert(row);
+        row
     }
 
     fn insert_values(&mut self, table: &str, random: &mut StdRng) -> String {
