@@ -209,7 +209,7 @@ impl Planner {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
         };
-        let secrets = self.databases.secrets().await.map_err(|error| Failure::from(error))?;
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let sql = match secrets::parse(&request.sql)? {
             None => Cow::Borrowed(request.sql.as_str()),

@@ -31,12 +31,14 @@ pub struct ObjectStores {
     seen: Mutex<BTreeSet<String>>,
 }
 
+/// A bucket, and the secret that its store was built with.
+type BuiltFor = (String, Option<Uuid>);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     options: Arc<StorageOptions>,
     local: Arc<LocalFiles>,
-    /// By bucket and secret.
-    built: Mutex<HashMap<(String, Option<Uuid>), Arc<dyn ObjectStore>>>,
+    built: Mutex<HashMap<BuiltFor, Arc<dyn ObjectStore>>>,
 }
 
 impl ObjectStores {
@@ -105,7 +107,7 @@ impl Shared {
 
     fn built_as(
         &self,
-        key: (String, Option<Uuid>),
+        key: BuiltFor,
         build: impl FnOnce() -> object_store::Result<Arc<dyn ObjectStore>>,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
         if let Some(store) = self.built.lock().get(&key) {
