@@ -19,13 +19,12 @@ pub enum ErrorCode {
     UndefinedFunction,
     /// A moment of a database that never was, or is no longer kept.
     UndefinedSnapshot,
-    /// A stage, or another object with a name that is none of the above.
-    UndefinedObject,
     DuplicateDatabase,
     DuplicateSchema,
     DuplicateTable,
     DuplicateColumn,
-    /// A stage, or another object with a name that is none of the above.
+    /// A secret, a stage, or what else has a name and is none of the above.
+    UndefinedObject,
     DuplicateObject,
     /// A schema that is to be dropped and still has tables or views.
     DependentObjects,
@@ -47,6 +46,8 @@ pub enum ErrorCode {
     TooComplex,
     /// Memory or disk limits.
     ResourcesExhausted,
+    /// No room is left where something is to be written: table files, the catalog, spilled rows, kept results.
+    DiskFull,
     /// The admission queue is full, or waiting in it took too long.
     TooManyStatements,
     /// A file that is missing or cannot be read.
@@ -87,7 +88,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 42] = [
+    pub const ALL: [ErrorCode; 43] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -95,11 +96,11 @@ impl ErrorCode {
         Self::UndefinedColumn,
         Self::UndefinedFunction,
         Self::UndefinedSnapshot,
-        Self::UndefinedObject,
         Self::DuplicateDatabase,
         Self::DuplicateSchema,
         Self::DuplicateTable,
         Self::DuplicateColumn,
+        Self::UndefinedObject,
         Self::DuplicateObject,
         Self::DependentObjects,
         Self::InvalidStatement,
@@ -111,6 +112,7 @@ impl ErrorCode {
         Self::NotSupported,
         Self::TooComplex,
         Self::ResourcesExhausted,
+        Self::DiskFull,
         Self::TooManyStatements,
         Self::FileUnavailable,
         Self::FileCorrupt,
@@ -142,11 +144,11 @@ impl ErrorCode {
             Self::UndefinedColumn => "42703",
             Self::UndefinedFunction => "42883",
             Self::UndefinedSnapshot => "02000",
-            Self::UndefinedObject => "42704",
             Self::DuplicateDatabase => "42P04",
             Self::DuplicateSchema => "42P06",
             Self::DuplicateTable => "42P07",
             Self::DuplicateColumn => "42701",
+            Self::UndefinedObject => "42704",
             Self::DuplicateObject => "42710",
             Self::DependentObjects => "2BP01",
             Self::InvalidStatement => "42000",
@@ -157,6 +159,7 @@ impl ErrorCode {
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
             Self::ResourcesExhausted => "53200",
+            Self::DiskFull => "53100",
             Self::TooManyStatements => "53300",
             Self::FileUnavailable => "58030",
             Self::FileCorrupt => "58P03",
@@ -189,11 +192,11 @@ impl ErrorCode {
             Self::UndefinedColumn => "000904",
             Self::UndefinedFunction => "002140",
             Self::UndefinedSnapshot => "000707",
-            Self::UndefinedObject => "002003",
             Self::DuplicateDatabase => "002002",
             Self::DuplicateSchema => "002002",
             Self::DuplicateTable => "002002",
             Self::DuplicateColumn => "002025",
+            Self::UndefinedObject => "002003",
             Self::DuplicateObject => "002002",
             Self::DependentObjects => "002269",
             Self::InvalidStatement => "002000",
@@ -205,6 +208,7 @@ impl ErrorCode {
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
             Self::ResourcesExhausted => "300005",
+            Self::DiskFull => "300006",
             Self::TooManyStatements => "000625",
             Self::FileUnavailable => "253006",
             Self::FileCorrupt => "100183",
@@ -246,6 +250,7 @@ impl ErrorCode {
                 | Self::NoExecutors
                 | Self::ExecutorLost
                 | Self::ResourcesExhausted
+                | Self::DiskFull
                 | Self::Conflict
                 | Self::CatalogUnavailable
         )
@@ -316,6 +321,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether somewhere below an error a disk or a quota was full.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let io = current.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge)) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
 
 #[cfg(test)]
 mod tests {

@@ -30,7 +30,7 @@ pub async fn load(
         let message = "PURGE = TRUE cannot be taken back, and so is not done in a transaction";
         return Err(Failure::new(ErrorCode::TransactionOpen, message));
     }
-    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let (rows, begun) = writes::write_rows(inner, query, &written, options).await?;
     let reports = read_reports(&rows)?;
     let staged = by_path(reports.iter().filter_map(|report| match report {
         Report::Staged(staged) => Some(staged.clone()),
@@ -40,8 +40,7 @@ pub async fn load(
     let loaded = ledger.len();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.add_loaded_files(ledger).map_err(failed)?;
-    let (transaction, _) = written.complete(reports)?;
-    scope.finish(statement, transaction).await?;
+    writes::finish(statement, written, reports, begun, scope).await?;
     tracing::info!(statement = %statement.id, files = loaded, "loaded");
     load.purge(&staged).await;
     load.answer(&staged)
@@ -54,7 +53,7 @@ pub async fn try_load(
     load: &Load,
     options: &RunOptions,
 ) -> Result<RecordBatch, Failure> {
-    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let rows = run_again_if_lost(inner, query, options).await?;
     load.errors(&read_scanned(&rows)?)
 }
 
@@ -67,7 +66,7 @@ pub async fn unload(
     options: &RunOptions,
 ) -> Result<RecordBatch, Failure> {
     let mut unfinished = CleanUp(Some(unload));
-    let rows = writes::run_again_if_lost(inner, query, options).await?;
+    let rows = run_again_if_lost(inner, query, options).await?;
     let Some(unload) = unfinished.0.take() else { return Err(Failure::internal("an unload was lost")) };
     // Some files have their names and others not: it is not left at that.
     let _committing = statement.committing();
@@ -83,4 +82,31 @@ impl Drop for CleanUp {
             runtime.spawn(async move { unload.clean_up().await });
         }
     }
+}
+
+/// All rows of a query that changes nothing which is seen: again, from its beginning, when an executor is lost.
+async fn run_again_if_lost(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    options: &RunOptions,
+) -> Result<Vec<RecordBatch>, Failure> {
+    let mut tries = 0;
+    loop {
+        match all_rows(inner, query, options).await {
+            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
+                tries += 1;
+                tracing::warn!(statement = options.statement, tries, %failure, "trying again");
+            }
+            rows => return rows,
+        }
+    }
+}
+
+async fn all_rows(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
+    let mut running = inner.runner.run(query, options).await?;
+    let mut rows = Vec::new();
+    while let Some(batch) = running.next().await {
+        rows.push(batch?);
+    }
+    Ok(rows)
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::SnapshotId;
-use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Answer, Counts, Written, read_reports};
+use frazil_common::{ErrorCode, Failure, failpoint};
+use frazil_engine::lake::{Answer, Begun, Counts, Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -15,15 +14,16 @@ use crate::query::RunOptions;
 use crate::service::Inner;
 use crate::transactions::Scope;
 
-/// The snapshot that a request of this id has made before, its answer having been lost.
-pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
+/// What a request of this id has done before, its answer having been lost.
+pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<String>, Failure> {
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
         if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
-            return Ok(Some(snapshot));
+            return Ok(Some(format!("the request {request} was applied before, as snapshot {snapshot}")));
         }
     }
-    Ok(None)
+    let done = inner.databases.find_request(&request.to_string()).await.map_err(failed)?;
+    Ok(done.map(|done| format!("the request {request} was applied before: {done}")))
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.
@@ -36,10 +36,56 @@ pub async fn write(
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
     scope.check(&written.transaction)?;
-    let reports = run_again_if_lost(inner, query, options).await?;
-    let (transaction, answer) = written.complete(read_reports(&reports)?)?;
-    scope.finish(statement, transaction).await?;
+    let (rows, begun) = write_rows(inner, query, &written, options).await?;
+    let answer = finish(statement, written, read_reports(&rows)?, begun, scope).await?;
     counted(answer)
+}
+
+/// Runs the query that writes. Returns what its writers tell, and their files.
+pub async fn write_rows(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    written: &Written,
+    options: &RunOptions,
+) -> Result<(Vec<RecordBatch>, Begun), Failure> {
+    failpoint::reach("write.planned");
+    let mut tries = 0;
+    loop {
+        // What was written and reported by a try that fails, or is cancelled, is removed.
+        let (location, mut begun) = written.place(&query.context)?;
+        match run(inner, query, options, &location, &mut begun).await {
+            Ok(reports) => {
+                failpoint::reach("write.reported");
+                return Ok((reports, begun));
+            }
+            // Nothing of it is seen before the commit: other executors write all of it again, into other files.
+            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
+                tries += 1;
+                tracing::warn!(statement = options.statement, tries, %failure, "writing again");
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Makes what was written part of the table, or removes it.
+pub async fn finish(
+    statement: &Arc<Statement>,
+    written: Written,
+    reports: Vec<Report>,
+    mut begun: Begun,
+    scope: Scope,
+) -> Result<Answer, Failure> {
+    let paths = begun.take();
+    let (transaction, answer) = written.complete(reports)?;
+    let finished = scope.finish(statement, transaction).await;
+    if let Err(failure) = &finished
+        && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
+    {
+        // Surely not committed. After other failures nobody knows.
+        begun.put_back(paths);
+    }
+    finished.map(|()| answer)
 }
 
 /// A change that removes rows and writes none.
@@ -53,30 +99,19 @@ pub async fn remove(
     counted(written.kind.answer(Counts { deleted: rows, ..Counts::default() }))
 }
 
-/// All that a query which writes tells. Nothing of what it does is seen before a commit, so when an executor is lost, others do all of
-/// it again, into other files.
-pub async fn run_again_if_lost(
+async fn run(
     inner: &Arc<Inner>,
     query: &PlannedQuery,
     options: &RunOptions,
+    location: &str,
+    begun: &mut Begun,
 ) -> Result<Vec<RecordBatch>, Failure> {
-    let mut tries = 0;
-    loop {
-        match run(inner, query, options).await {
-            Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
-                tries += 1;
-                tracing::warn!(statement = options.statement, tries, %failure, "writing again");
-            }
-            reports => return reports,
-        }
-    }
-}
-
-async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
     let mut running = inner.runner.run(query, options).await?;
     let mut reports = Vec::new();
     while let Some(batch) = running.next().await {
-        reports.push(batch?);
+        let batch = batch?;
+        begun.add_reported(location, &batch)?;
+        reports.push(batch);
     }
     Ok(reports)
 }
