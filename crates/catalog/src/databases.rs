@@ -9,13 +9,14 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::database::{Database, begin_ddl};
-use crate::error::{CatalogError, Result};
+use crate::error::{CatalogError, Named, Result};
 use crate::ids::{SchemaId, TableId};
 use crate::lock::CatalogLock;
+use crate::model::View;
 use crate::snapshot::{At, SnapshotView};
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
-use crate::transaction::CommitInfo;
+use crate::transaction::{CommitInfo, check_case};
 
 pub use crate::lock::Holder;
 
@@ -140,6 +141,8 @@ impl Databases {
         if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
             return Err(CatalogError::DuplicateDatabase(name.to_owned()));
         }
+        let present = records.iter().filter(|one| one.dropped_at.is_none());
+        check_case(Named::Database, name, present.map(|one| one.name.as_str()))?;
         let id = Uuid::now_v7();
         // A dropped database of that name keeps its files until it is purged; so may one whose registration failed.
         let suffix = id.simple().to_string().split_off(20);
@@ -256,13 +259,20 @@ impl Databases {
         Ok(current)
     }
 
-    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared.
-    pub async fn clone_database(&self, source: &str, at: At, name: &str, info: CommitInfo) -> Result<Database> {
+    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared. `query_of` tells
+    /// what a view's query is in the clone.
+    pub async fn clone_database(
+        &self,
+        source: &str,
+        at: At,
+        name: &str,
+        query_of: impl Fn(&View) -> Result<String>,
+        info: CommitInfo,
+    ) -> Result<Database> {
         let source = self.get(source).await?;
-        let view = source.snapshot(at).await?;
-        let _pin = source.pin(view.snapshot.id);
+        let (view, _pin) = source.pinned(at).await?;
         let target = self.create(name).await?;
-        match copy_contents(&source, &view, &target, info).await {
+        match copy_contents(&source, &view, &target, query_of, info).await {
             Ok(()) => Ok(target),
             Err(error) => {
                 // Nobody has seen it yet.
@@ -275,7 +285,13 @@ impl Databases {
     }
 }
 
-async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database, info: CommitInfo) -> Result<()> {
+async fn copy_contents(
+    source: &Database,
+    view: &SnapshotView,
+    target: &Database,
+    query_of: impl Fn(&View) -> Result<String>,
+    info: CommitInfo,
+) -> Result<()> {
     let mut tx = target.begin(target.snapshot(At::Latest).await?);
     let mut schemas: BTreeMap<SchemaId, SchemaId> = BTreeMap::new();
     for schema in view.schemas() {
@@ -291,7 +307,7 @@ async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database
         tx.clone_table(source, view, id, in_target(schema)?, &name).await?;
     }
     for view in view.views() {
-        tx.create_view(in_target(view.schema_id)?, &view.name, &view.sql, &view.dialect)?;
+        tx.create_view(in_target(view.schema_id)?, &view.name, &query_of(view)?, &view.dialect)?;
     }
     tx.commit(info).await.map(|_| ())
 }

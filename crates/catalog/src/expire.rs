@@ -9,24 +9,24 @@
 //! A path may be in several rows, of clones and restored tables, in this and in other databases. So a path is looked up
 //! when it is about to be removed, not when a row is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::database::Database;
+use crate::database::{Database, Doomed};
 use crate::error::Result;
 use crate::ids::{SnapshotId, TableId};
 use crate::load::all_locations;
 use crate::model::Place;
-use crate::snapshot::{SNAPSHOT_COLUMNS, read_snapshot};
+use crate::snapshot::{SNAPSHOT_COLUMNS, Snapshot, read_snapshot};
 use crate::sql::{Tx, Value};
 use crate::time;
 
 /// Which snapshots to forget. The latest and pinned ones are always kept.
 #[derive(Clone, Debug, Default)]
 pub struct Expiry {
-    /// All that are older.
-    pub older_than: Option<SystemTime>,
+    /// All that were no longer the latest by then: what the database was at that time, and at each later one, is kept.
+    pub superseded_before: Option<SystemTime>,
     pub snapshots: Vec<SnapshotId>,
     /// Pinned by other processes.
     pub keep: Vec<SnapshotId>,
@@ -51,9 +51,10 @@ impl Database {
     pub async fn expire_snapshots(&self, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
         let _turn = self.inner.committing.lock().await;
         let mut tx = self.inner.sql.write("ducklake_snapshot").await?;
-        let expired = self.choose(&mut tx, expiry).await?;
+        let doomed = self.choose(&mut tx, expiry).await?;
+        let expired = &doomed.snapshots;
         if expired.is_empty() {
-            return Ok(expired);
+            return Ok(Vec::new());
         }
         for chunk in expired.chunks(5000) {
             let list = list(chunk.iter().map(|id| id.0));
@@ -72,18 +73,20 @@ impl Database {
         }
         tx.commit().await?;
         self.forget_files();
-        Ok(expired)
+        Ok(expired.clone())
     }
 
-    async fn choose(&self, tx: &mut Tx, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
-        let sql = format!("SELECT {SNAPSHOT_COLUMNS} FROM ducklake_snapshot ORDER BY snapshot_id");
-        let mut all = tx.all(DOING, &sql, &[], |row| read_snapshot(&row)).await?;
-        all.pop();
-        let kept: BTreeSet<_> = self.pinned().into_iter().chain(expiry.keep.iter().copied()).collect();
-        let named: BTreeSet<_> = expiry.snapshots.iter().copied().collect();
-        let old = |time: SystemTime| expiry.older_than.is_some_and(|limit| time < limit);
-        let chosen = all.iter().filter(|s| old(s.time) || named.contains(&s.id)).map(|s| s.id);
-        Ok(chosen.filter(|id| !kept.contains(id)).collect())
+    /// The snapshots that [`Database::expire_snapshots`] would forget now.
+    pub async fn expirable(&self, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
+        let mut tx = self.inner.sql.read().await?;
+        let all = every_snapshot(&mut tx).await?;
+        let pinned = self.pinned_snapshots();
+        Ok(expiry.choose(&all, |id| pinned.contains(&id)))
+    }
+
+    async fn choose(&self, tx: &mut Tx, expiry: &Expiry) -> Result<Doomed> {
+        let all = every_snapshot(tx).await?;
+        Ok(self.doom(|pins| expiry.choose(&all, |id| pins.contains_key(&id))))
     }
 
     /// Moves unseen rows of files to the schedule.
@@ -222,6 +225,21 @@ impl Database {
         }
         Ok(())
     }
+}
+
+impl Expiry {
+    /// `all`: in their order.
+    fn choose(&self, all: &[Snapshot], is_pinned: impl Fn(SnapshotId) -> bool) -> Vec<SnapshotId> {
+        let pairs = all.iter().zip(all.iter().skip(1));
+        let old = |next: &Snapshot| self.superseded_before.is_some_and(|limit| next.time <= limit);
+        let chosen = pairs.filter(|(one, next)| old(next) || self.snapshots.contains(&one.id)).map(|(one, _)| one.id);
+        chosen.filter(|id| !self.keep.contains(id) && !is_pinned(*id)).collect()
+    }
+}
+
+async fn every_snapshot(tx: &mut Tx) -> Result<Vec<Snapshot>> {
+    let sql = format!("SELECT {SNAPSHOT_COLUMNS} FROM ducklake_snapshot ORDER BY snapshot_id");
+    tx.all(DOING, &sql, &[], |row| read_snapshot(&row)).await
 }
 
 /// Tables of which no snapshot has any row.

@@ -43,13 +43,13 @@ mod tests;
 
 pub use database::{Database, MappedColumn, Pin};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
-pub use error::{CatalogError, Result};
+pub use error::{CatalogError, Named, Result};
 pub use expire::{Expiry, RemovableFile};
 pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFile, NewDeleteFile, TableStatistics};
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use scalar::{Scalar, compare};
-pub use snapshot::{At, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
+pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
 pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
 pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

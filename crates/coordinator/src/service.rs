@@ -278,6 +278,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     statement.advance(Phase::Planned);
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
+        Planned::Rows(rows) => return deliver(inner, statement, Rows::Ready(rows)).await,
         Planned::Explain { query, logical, physical } => {
             let rows = explain_plan(inner, &query, logical, physical)?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::CatalogProvider;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -28,13 +29,15 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
-use crate::lake::{self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, Written};
+use crate::lake::{
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, Written,
+};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::samples::{self, SampleDatabase};
 use crate::storage::StorageOptions;
-use crate::{explain, session, suspects};
+use crate::{dialect, explain, session, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -99,6 +102,8 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
+    /// An answer that is there already.
+    Rows(RecordBatch),
     /// Done while planning: declarations and settings. The text tells the user.
     Done(String),
 }
@@ -115,6 +120,8 @@ pub struct PlannedQuery {
     pub partitions: usize,
     /// Compressed bytes of all files it may read.
     pub scan_bytes: u64,
+    /// What it sees, which is not expired as long as this is held.
+    pub catalogs: Arc<dyn CatalogProviderList>,
 }
 
 /// Plans statements over the catalog's databases and the sample data.
@@ -206,8 +213,8 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
-        if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
-            return Ok(Planned::Change(change));
+        if let Some(own) = lake::parse_own(&request.sql)? {
+            return plan_own(own, &lakes, &state).await;
         }
         let mut statement = parse_one(&state, &request.sql)?;
         explain::check_options(&mut statement)?;
@@ -217,6 +224,7 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::look_back(&mut statement, &lakes, &state).await?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
             return self.plan_write(write, &mut state, forced, request.slots).await;
@@ -313,6 +321,7 @@ impl Planner {
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes,
+            catalogs: state.catalog_list().clone(),
         })
     }
 
@@ -408,13 +417,26 @@ impl Planner {
     }
 }
 
+async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {
+    match statement {
+        OwnStatement::Undrop { kind, name } => lake::plan_undrop(kind, &name, lakes, state).await.map(Planned::Change),
+        OwnStatement::Clone(clone) => lake::plan_clone(&clone, lakes, state).await.map(Planned::Change),
+        OwnStatement::Rename { kind, name, to } => {
+            lake::plan_rename(kind, &name, &to, lakes, state).map(Planned::Change)
+        }
+        OwnStatement::ShowSnapshots { database } => {
+            lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)
+        }
+        OwnStatement::Vacuum(_) => Err(not_supported("this statement")),
+    }
+}
+
 fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure> {
     let trimmed = sql.trim().trim_end_matches(';').trim();
     if trimmed.is_empty() {
         return Err(Failure::new(ErrorCode::Syntax, "the statement is empty").at_position(1, 1));
     }
-    let dialect = state.config_options().sql_parser.dialect;
-    state.sql_to_statement(sql, &dialect).map_err(|error| match &error {
+    dialect::parse(sql, state).map_err(|error| match &error {
         // DataFusion counts what it parsed; a second statement is never run.
         DataFusionError::NotImplemented(message) if message.contains("multiple") => {
             Failure::new(ErrorCode::NotSupported, "a request holds one statement")

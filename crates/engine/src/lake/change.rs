@@ -1,8 +1,9 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{CommitInfo, Databases, Result, SnapshotId, TableId, Transaction};
+use frazil_catalog::{At, CatalogError, CommitInfo, Databases, Result, SnapshotId, TableId, Transaction, View};
 use frazil_common::Failure;
 
+use super::clone::{Place, query_elsewhere};
 use super::report::FileReport;
 use super::to_failure;
 
@@ -18,6 +19,12 @@ pub enum Change {
     },
     UndropDatabase {
         name: String,
+    },
+    CloneDatabase {
+        source: String,
+        at: At,
+        name: String,
+        if_not_exists: bool,
     },
     /// A transaction with all it takes, and what the user is told.
     Commit {
@@ -37,7 +44,7 @@ impl Change {
             Self::CreateDatabase { name, if_not_exists } => {
                 let created = databases.create(&name).await;
                 match created {
-                    Err(frazil_catalog::CatalogError::DuplicateDatabase(_)) if if_not_exists => {
+                    Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     created => {
@@ -48,7 +55,7 @@ impl Change {
                 }
             }
             Self::DropDatabase { name, if_exists } => match databases.drop(&name).await {
-                Err(frazil_catalog::CatalogError::UndefinedDatabase(_)) if if_exists => {
+                Err(CatalogError::UndefinedDatabase(_)) if if_exists => {
                     format!("database {name} does not exist")
                 }
                 dropped => {
@@ -59,6 +66,23 @@ impl Change {
             Self::UndropDatabase { name } => {
                 databases.undrop(&name).await.map_err(|error| to_failure(&error))?;
                 format!("database {name} restored")
+            }
+            Self::CloneDatabase { source, at, name, if_not_exists } => {
+                let from = Place { database: &source, schema: None };
+                let to = Place { database: &name, schema: None };
+                let query = |view: &View| {
+                    query_elsewhere(view, from, to).map_err(|failure| CatalogError::Invalid(failure.message))
+                };
+                match databases.clone_database(&source, at, &name, query, info).await {
+                    Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
+                        format!("database {name} exists already")
+                    }
+                    cloned => {
+                        let database = cloned.map_err(|error| to_failure(&error))?;
+                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        format!("database {name} cloned from {source}")
+                    }
+                }
             }
             Self::Commit { transaction, done } => {
                 transaction.commit(info).await.map_err(|error| to_failure(&error))?;

@@ -1,31 +1,41 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
-//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
+//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `columns` (types and values of
 //! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
 //! (rows to Parquet files, on executors), `report` (what was written, as rows), `ddl`,
 //! `dml` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
+mod clone;
 mod columns;
 mod ddl;
 mod deletes;
 mod dml;
 mod field_ids;
 mod names;
+mod past;
 mod report;
 mod show;
+mod snapshots;
+mod statements;
 mod table;
+mod undrop;
 mod write;
 
 pub use change::{Change, WriteKind, Written, ensure_default_schema};
-pub use ddl::{plan_ddl, plan_undrop};
+pub use clone::plan_clone;
+pub use ddl::{plan_ddl, plan_rename};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, plan_write};
 pub use field_ids::adapter_for;
 pub use names::{ExternalTables, Lakes, catalogs};
+pub use past::look_back;
 pub use report::{FileReport, read_reports};
 pub use show::query_for;
+pub use snapshots::show_snapshots;
+pub use statements::{OwnStatement, VacuumStatement, parse_own};
 pub use table::LakeTable;
+pub use undrop::plan_undrop;
 pub use write::{WriteFilesExec, WriteTarget};
 
 use datafusion::error::DataFusionError;
