@@ -26,3 +26,4 @@ mod sqllogic;
 mod stage_graphs;
 mod suites;
 mod time_travel;
+mod transactions;

@@ -31,6 +31,7 @@ use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
 use crate::results::ResultStore;
 use crate::service::{Inner, StatementService, Statements};
+use crate::sessions::Sessions;
 
 /// Disk for the coordinator's own sorts; its queries are small.
 const SPILL: ByteSize = ByteSize::gib(1);
@@ -125,8 +126,10 @@ impl Coordinator {
         );
         let kept = process_directory(&data_directory, "results", "coordinator").map_err(internal)?;
         let results = ResultStore::new(kept, options.result_memory, options.result_disk);
+        let sessions = Arc::new(Sessions::new(options.session_limits()));
         let statements = StatementService::new(Inner {
             planner,
+            sessions: sessions.clone(),
             databases,
             runner,
             admission,
@@ -134,8 +137,12 @@ impl Coordinator {
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
         });
-        let tasks =
-            vec![rpc, tokio::spawn(registry.watch_heartbeats()), tokio::spawn(statements.clone().expire_results())];
+        let tasks = vec![
+            rpc,
+            tokio::spawn(registry.watch_heartbeats()),
+            tokio::spawn(statements.clone().expire_results()),
+            tokio::spawn(sessions.watch()),
+        ];
         Ok(Self { statements, rpc_address, data_address, tasks, _data: data })
     }
 

@@ -1,6 +1,6 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{At, CatalogError, CommitInfo, Databases, Result, SnapshotId, TableId, Transaction, View};
+use frazil_catalog::{At, CatalogError, CommitInfo, Databases, Result, TableId, Transaction, View};
 use frazil_common::Failure;
 
 use super::clone::{Place, query_elsewhere};
@@ -136,13 +136,8 @@ pub struct Written {
 }
 
 impl Written {
-    /// Makes the files part of the table. Returns the rows that the statement counts, and the snapshot.
-    pub async fn commit(
-        mut self,
-        files: Vec<FileReport>,
-        changed: i64,
-        info: CommitInfo,
-    ) -> Result<(i64, SnapshotId), Failure> {
+    /// Makes the files part of the table. Returns the whole change, and the rows that the statement counts.
+    pub fn complete(mut self, files: Vec<FileReport>, changed: i64) -> Result<(Transaction, i64), Failure> {
         let rows: i64 = files.iter().map(|file| file.rows).sum();
         let view = self.transaction.view();
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
@@ -153,7 +148,6 @@ impl Written {
             WriteKind::Updated => changed,
             WriteKind::Deleted => self.rows_before - rows,
         };
-        let committed = self.transaction.commit(info).await.map_err(|error| to_failure(&error))?;
-        Ok((counted, committed.snapshot))
+        Ok((*self.transaction, counted))
     }
 }
