@@ -19,6 +19,7 @@ mod front_door;
 mod interop;
 mod lake;
 mod membership;
+mod merges;
 mod queries;
 mod random_queries;
 mod refusals;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use frazil_common::StatementId;
 
@@ -199,7 +199,9 @@ async fn at_or_before(tx: &mut Tx, moment: SystemTime, latest: &Snapshot) -> Res
     // Ids have no gaps but where snapshots have expired: then it may be one of those that was there at the moment.
     let args = [Value::int(found.id.0 + 1)];
     let next = find(tx, "snapshot_id = $1", &args).await?;
-    Ok((next.is_some() || found.time == moment).then_some(found))
+    // Times are kept in microseconds.
+    let is_its_own = moment.duration_since(found.time).is_ok_and(|after| after < Duration::from_micros(1));
+    Ok((next.is_some() || is_its_own).then_some(found))
 }
 
 pub(crate) async fn dropped_tables(sql: &Sql) -> Result<Vec<DroppedTable>> {

@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, Written,
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
@@ -65,6 +65,8 @@ pub struct PlannerOptions {
     pub small_scan: ByteSize,
     /// A written file that has so many bytes is closed, and another begun.
     pub file_bytes: ByteSize,
+    /// A data file of which more rows are deleted than this part is written anew; others get a delete file.
+    pub deleted_part_max: f64,
 }
 
 pub struct PlanRequest {
@@ -244,8 +246,11 @@ impl Planner {
             return Ok(Planned::Change(change));
         }
         lake::look_back(&mut statement, &lakes, &state).await?;
+        let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
+        let writing =
+            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
+        if let Some(write) = lake::plan_write(&plan, spelling, &lakes, &state, writing).await? {
             return self.plan_write(write, &mut state, forced, request.slots).await;
         }
         match plan {
@@ -285,6 +290,12 @@ impl Planner {
             PlannedWrite::Rows { input, target, table_schema, written } => {
                 let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
                 query.plan = Arc::new(WriteFilesExec::new(query.plan, target, table_schema));
+                query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
+            }
+            PlannedWrite::Changes { input, changes, written } => {
+                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                query.plan = changes.complete(query.plan).map_err(|error| to_failure(&error))?;
                 query.schema = query.plan.schema();
                 Ok(Planned::Write { query, written })
             }

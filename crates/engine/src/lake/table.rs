@@ -28,6 +28,7 @@ use object_store::path::Path;
 
 use super::columns::{scalar_of, table_schema, value_of};
 use super::names::Seen;
+use super::places::{self, ScannedFiles};
 use super::{DeletedRows, adapter_for, to_datafusion};
 
 /// The values of an `IN` list that are compared with every file.
@@ -37,10 +38,12 @@ const LIST_MAX: usize = 64;
 pub struct LakeTable {
     pub seen: Seen,
     pub table: Arc<Table>,
+    /// The table's columns.
+    columns: SchemaRef,
+    /// Those, and the places of rows where they are asked for.
     schema: SchemaRef,
     defaults: Vec<(String, Expr)>,
-    /// Instead of those that the catalog names: what a statement rewrites.
-    files: Option<Arc<Vec<DataFile>>>,
+    places: Option<ScannedFiles>,
 }
 
 impl std::fmt::Debug for LakeTable {
@@ -51,25 +54,29 @@ impl std::fmt::Debug for LakeTable {
 
 impl LakeTable {
     pub fn new(seen: Seen, table: Arc<Table>) -> Result<Self> {
-        let schema = table_schema(&table).map_err(to_datafusion)?;
+        let columns = table_schema(&table).map_err(to_datafusion)?;
         let literal = |column: &Column| match &column.default {
             Some(DefaultValue::Literal(text)) => Some((column.name.clone(), lit(text.clone()))),
             Some(DefaultValue::Expression(_)) | None => None,
         };
         let defaults = table.columns.iter().filter_map(literal).collect();
-        Ok(Self { seen, table, schema, defaults, files: None })
+        Ok(Self { seen, table, schema: columns.clone(), columns, defaults, places: None })
     }
 
-    /// The same table with these of its files only.
-    pub fn restricted(&self, files: Vec<DataFile>) -> Self {
-        Self { files: Some(Arc::new(files)), ..self.clone() }
+    /// The same table with the places of its rows as further columns. What a scan of it reads is noted in the second value.
+    pub fn with_places(&self) -> (Self, ScannedFiles) {
+        let scanned = ScannedFiles::default();
+        let schema = places::table_schema(&self.columns).table_schema().clone();
+        (Self { schema, places: Some(scanned.clone()), ..self.clone() }, scanned)
+    }
+
+    /// The table's columns alone.
+    pub fn columns(&self) -> &SchemaRef {
+        &self.columns
     }
 
     /// The files that may hold a row for which all filters are true.
     pub async fn files_for(&self, filters: &[Expr]) -> Result<Vec<DataFile>> {
-        if let Some(files) = &self.files {
-            return Ok(files.as_ref().clone());
-        }
         let conjuncts = filters.iter().flat_map(|filter| split_conjunction(filter));
         let filter = FileFilter {
             ranges: conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect(),
@@ -142,7 +149,18 @@ impl LakeTable {
             });
         }
         split.metadata_size_hint = file.footer_size_bytes.and_then(|bytes| usize::try_from(bytes + 8).ok());
-        Ok(split.with_statistics(Arc::new(self.statistics_of(file))))
+        if self.places.is_none() {
+            return Ok(split.with_statistics(Arc::new(self.statistics_of(file))));
+        }
+        let split = split.with_partition_values(vec![places::file_value(file)]);
+        let mut split = split.with_statistics(Arc::new(self.statistics_of(file)));
+        // DataFusion adds the file's number, but not the rows'.
+        let statistics = split.statistics.take().map(|mut statistics| {
+            Arc::make_mut(&mut statistics).column_statistics.push(ColumnStatistics::new_unknown());
+            statistics
+        });
+        split.statistics = statistics;
+        Ok(split)
     }
 
     fn refuse_unreadable(&self, file: &DataFile) -> Result<()> {
@@ -161,7 +179,7 @@ impl LakeTable {
     fn statistics_of(&self, file: &DataFile) -> Statistics {
         // What a delete file leaves over may have other bounds, and at an old snapshot it is not told how many rows it has.
         let deleted = file.delete_file.as_ref();
-        let known = self.schema.fields().iter().zip(&file.statistics).map(|(field, known)| {
+        let known = self.columns.fields().iter().zip(&file.statistics).map(|(field, known)| {
             let bound = |scalar: &Option<frazil_catalog::Scalar>| {
                 let value = scalar.as_ref().and_then(|scalar| value_of(scalar, field.data_type()));
                 match (value, field.data_type()) {
@@ -187,7 +205,7 @@ impl LakeTable {
             }
         });
         let mut columns: Vec<ColumnStatistics> = known.collect();
-        columns.resize(self.schema.fields().len(), ColumnStatistics::new_unknown());
+        columns.resize(self.columns.fields().len(), ColumnStatistics::new_unknown());
         Statistics {
             num_rows: match deleted {
                 Some(deleted) if deleted.snapshot_filter.is_some() => Precision::Inexact(rows_of(file)),
@@ -200,14 +218,8 @@ impl LakeTable {
 
     /// Compressed bytes of all files, for the choice of the number of partitions.
     pub async fn bytes(&self) -> Result<u64> {
-        let bytes = match &self.files {
-            Some(files) => files.iter().map(|file| file.size_bytes).sum(),
-            None => {
-                let statistics = self.seen.table_statistics(self.table.id, &[]).await;
-                statistics.map_err(to_datafusion)?.bytes
-            }
-        };
-        Ok(u64::try_from(bytes).unwrap_or_default())
+        let statistics = self.seen.table_statistics(self.table.id, &[]).await.map_err(to_datafusion)?;
+        Ok(u64::try_from(statistics.bytes).unwrap_or_default())
     }
 }
 
@@ -262,6 +274,9 @@ impl TableProvider for LakeTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.files_for(filters).await?;
+        if let Some(scanned) = &self.places {
+            scanned.note(&files);
+        }
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
@@ -271,7 +286,11 @@ impl TableProvider for LakeTable {
         let url = store_url(&self.table.location)?;
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let reader = CachedParquetFileReaderFactory::new(state.runtime_env().object_store(&url)?, footers);
-        let source = ParquetSource::new(TableSchema::from(self.schema.clone()))
+        let table_schema = match &self.places {
+            Some(_) => places::table_schema(&self.columns),
+            None => TableSchema::from(self.columns.clone()),
+        };
+        let source = ParquetSource::new(table_schema)
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(Arc::new(reader));
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
@@ -279,7 +298,7 @@ impl TableProvider for LakeTable {
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
-            .with_expr_adapter(adapter_for(&self.schema))
+            .with_expr_adapter(adapter_for(&self.columns))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
