@@ -255,6 +255,19 @@ async fn a_request_is_applied_once() {
     cluster.restart_coordinator();
     cluster.client().submit_as(id, &insert).await.expect("it is known still");
     assert_eq!(number(&cluster, "select count(*) from t").await, 1);
+    // Something else under its id is not it, also for a coordinator that has never seen either.
+    cluster.restart_coordinator();
+    for other in [
+        json!({ "statement": "insert into t values (2)" }),
+        json!({ "statement": "insert into t values (1)", "schema": "main" }),
+        json!({ "statement": "select 1" }),
+    ] {
+        let refusal = cluster.client().submit_as(id, &other).await.expect_err("it is another statement");
+        assert_eq!(refusal.sql_state.as_deref(), Some("22023"), "{refusal}");
+        assert!(refusal.message.contains(id), "{refusal}");
+    }
+    cluster.client().submit_as(id, &insert).await.expect("it is known still");
+    assert_eq!(number(&cluster, "select count(*) from t").await, 1);
 }
 
 /// Appends never conflict; what both change does, and says so.

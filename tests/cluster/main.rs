@@ -28,3 +28,4 @@ mod stage_graphs;
 mod suites;
 mod time_travel;
 mod transactions;
+mod vacuum;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::RwLock;
@@ -64,12 +65,34 @@ struct Pins {
     doomed: BTreeSet<SnapshotId>,
     /// Expiries that have been committed.
     expiries: u64,
+    /// Since when each pin is held, by its number.
+    since: BTreeMap<u64, SystemTime>,
+    last_number: u64,
+}
+
+impl Pins {
+    fn add(&mut self, database: &Database, snapshot: SnapshotId, since: SystemTime) -> Pin {
+        *self.counts.entry(snapshot).or_default() += 1;
+        self.last_number += 1;
+        self.since.insert(self.last_number, since);
+        Pin { database: database.clone(), snapshot, number: self.last_number, since }
+    }
 }
 
 /// Keeps a snapshot, and so its files, from being expired by this process.
 pub struct Pin {
     database: Database,
     snapshot: SnapshotId,
+    number: u64,
+    since: SystemTime,
+}
+
+/// A request that was committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedRequest {
+    pub snapshot: SnapshotId,
+    /// What was asked for; see [`crate::CommitInfo::fingerprint`].
+    pub fingerprint: Option<String>,
 }
 
 /// How a file written by another tool names its columns.
@@ -144,6 +167,11 @@ impl Database {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Whether both are handles of one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub fn name(&self) -> &str {
         &self.inner.name
     }
@@ -211,8 +239,8 @@ impl Database {
         dropped_schemas(&self.inner.sql).await
     }
 
-    /// The snapshot that a request made, if it was committed.
-    pub async fn find_request(&self, request_id: &str) -> Result<Option<SnapshotId>> {
+    /// What a request has made, if it was committed.
+    pub async fn find_request(&self, request_id: &str) -> Result<Option<CommittedRequest>> {
         let mut tx = self.inner.sql.read().await?;
         find_request(&mut tx, request_id).await
     }
@@ -326,12 +354,12 @@ impl Database {
     /// Keeps a snapshot from being expired as long as the pin lives. Whether it has expired since it was looked at is the
     /// caller's to know; see [`Database::pinned`].
     pub fn pin(&self, snapshot: SnapshotId) -> Pin {
-        *self.inner.pins.lock().counts.entry(snapshot).or_default() += 1;
-        Pin { database: self.clone(), snapshot }
+        self.inner.pins.lock().add(self, snapshot, SystemTime::now())
     }
 
     /// What the database holds at a moment, and a pin that was there before anyone could have expired it.
     pub async fn pinned(&self, at: At) -> Result<(Arc<SnapshotView>, Pin)> {
+        let since = SystemTime::now();
         loop {
             let expiries = self.inner.pins.lock().expiries;
             let view = self.snapshot(at.clone()).await?;
@@ -339,8 +367,7 @@ impl Database {
             {
                 let mut pins = self.inner.pins.lock();
                 if pins.expiries == expiries && !pins.doomed.contains(&id) {
-                    *pins.counts.entry(id).or_default() += 1;
-                    return Ok((view, Pin { database: self.clone(), snapshot: id }));
+                    return Ok((view, pins.add(self, id, since)));
                 }
             }
             // Where the latest is meant, there is a later one by now; an earlier one is gone when the expiry has its turn.
@@ -355,6 +382,12 @@ impl Database {
         let chosen = choose(&pins.counts);
         pins.doomed = chosen.iter().copied().collect();
         Doomed { database: self.clone(), snapshots: chosen }
+    }
+
+    /// Since when the oldest pin is held. Whatever is being written, and not yet committed, was begun later: a transaction
+    /// has a pin.
+    pub fn oldest_pin(&self) -> Option<SystemTime> {
+        self.inner.pins.lock().since.values().min().copied()
     }
 
     pub(crate) fn pinned_snapshots(&self) -> BTreeSet<SnapshotId> {
@@ -415,13 +448,14 @@ impl Pin {
 
 impl Clone for Pin {
     fn clone(&self) -> Self {
-        self.database.pin(self.snapshot)
+        self.database.inner.pins.lock().add(&self.database, self.snapshot, self.since)
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.database.inner.pins.lock();
+        pins.since.remove(&self.number);
         if let Some(count) = pins.counts.get_mut(&self.snapshot) {
             *count -= 1;
             if *count == 0 {
@@ -462,7 +496,13 @@ pub(crate) async fn begin_ddl(sql: &Sql) -> Result<Tx> {
     })
 }
 
-pub(crate) async fn find_request(tx: &mut Tx, request_id: &str) -> Result<Option<SnapshotId>> {
-    let sql = "SELECT snapshot_id FROM frazil_commit WHERE request_id = $1";
-    tx.first("looking for a request", sql, &[Value::text(request_id)], |row| row.int(0).map(SnapshotId)).await
+pub(crate) async fn find_request(tx: &mut Tx, request_id: &str) -> Result<Option<CommittedRequest>> {
+    let sql = "SELECT f.snapshot_id, c.commit_extra_info FROM frazil_commit f \
+               LEFT JOIN ducklake_snapshot_changes c ON c.snapshot_id = f.snapshot_id WHERE f.request_id = $1";
+    tx.first("looking for a request", sql, &[Value::text(request_id)], |row| {
+        let extra = row.text_or_null(1)?.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let fingerprint = extra.and_then(|extra| extra["fingerprint"].as_str().map(str::to_owned));
+        Ok(CommittedRequest { snapshot: SnapshotId(row.int(0)?), fingerprint })
+    })
+    .await
 }

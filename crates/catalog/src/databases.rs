@@ -193,7 +193,7 @@ impl Databases {
             return Err(CatalogError::UndefinedDatabase(name.to_owned()));
         }
         tx.commit().await?;
-        self.inner.open.lock().await.remove(&record.id);
+        // The handle stays until the purge: queries may still hold pins of it.
         Ok(())
     }
 
@@ -218,6 +218,10 @@ impl Databases {
         let found = records.iter().find(|one| one.id == id && one.dropped_at.is_some());
         let record = found.ok_or_else(|| CatalogError::UndefinedDatabase(format!("dropped {id}")))?;
         let database = self.open_record(record).await?;
+        if database.oldest_pin().is_some() {
+            let message = format!("database \"{}\" is still read by a statement that began before", record.name);
+            return Err(CatalogError::Invalid(message));
+        }
         let mut paths = database.referenced_paths().await?;
         for other in records.iter().filter(|one| one.id != id) {
             for path in self.open_record(other).await?.referenced_paths().await? {
@@ -226,7 +230,10 @@ impl Databases {
         }
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let args = [Value::text(id.to_string())];
-        tx.execute("forgetting a database", "DELETE FROM frazil_database WHERE database_id = $1", &args).await?;
+        let sql = "DELETE FROM frazil_database WHERE database_id = $1 AND dropped_at IS NOT NULL";
+        if tx.execute("forgetting a database", sql, &args).await? == 0 {
+            return Err(CatalogError::UndefinedDatabase(format!("dropped {id}")));
+        }
         if let Backing::Postgres(_) = &self.inner.backing {
             tx.script("forgetting a database", &format!("DROP SCHEMA {} CASCADE", quote(&record.store))).await?;
         }
@@ -239,6 +246,16 @@ impl Databases {
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// Ends with a `/`. New databases have their files in a directory below it.
+    pub fn data_root(&self) -> &str {
+        &self.inner.data_root
+    }
+
+    /// Whether other coordinators may use the same catalog, whose pins are not known here.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.backing, Backing::Postgres(_))
     }
 
     /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].

@@ -41,7 +41,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use database::{Database, MappedColumn, Pin};
+pub use database::{CommittedRequest, Database, MappedColumn, Pin};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
 pub use error::{CatalogError, Named, Result};
 pub use expire::{Expiry, RemovableFile};

@@ -74,6 +74,8 @@ pub struct CommitInfo {
     pub statement: Option<StatementId>,
     /// Commits once: a second commit under the same id is refused with the first one's snapshot.
     pub request_id: Option<String>,
+    /// What was asked for under that id, so that something else under it can be told apart.
+    pub fingerprint: Option<String>,
     pub author: Option<String>,
     pub message: Option<String>,
     /// Now, if not given.

@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod stage_graph;
 pub mod statement;
 mod transactions;
+mod vacuum;
 mod writes;
 
 pub use coordinator::Coordinator;

@@ -28,7 +28,7 @@ use crate::statement::{
     ClusterStatus, Delivery, Phase, ResultInfo, ResultPartition, ResultStream, StatementRequest, StatementStatus,
 };
 use crate::transactions::{self, Scope};
-use crate::writes;
+use crate::{vacuum, writes};
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub databases: Databases,
     pub runner: Arc<QueryRunner>,
     pub admission: Admission,
+    /// Held by whoever removes what is no longer needed.
+    pub vacuuming: tokio::sync::Mutex<()>,
     pub results: Arc<ResultStore>,
     pub options: CoordinatorOptions,
     pub statements: Mutex<Statements>,
@@ -225,6 +227,11 @@ impl StatementService {
         let _ = tokio::time::timeout(limit, ended).await;
     }
 
+    /// To be called as long as the coordinator lives.
+    pub(crate) async fn vacuum_regularly(self) {
+        vacuum::regularly(self.inner).await;
+    }
+
     /// To be called as long as the coordinator lives: lets go of results that nobody fetched for too long.
     pub(crate) async fn expire_results(self) {
         let kept = Duration::from_secs(self.inner.options.result_kept_s.max(1));
@@ -282,10 +289,8 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
-    if let Some(id) = request.request_id
-        && let Some(snapshot) = writes::committed_before(inner, id).await?
-    {
-        let done = format!("the request {id} was applied before, as snapshot {snapshot}");
+    if let Some(snapshot) = writes::committed_before(inner, request).await? {
+        let done = format!("this request was applied before, as snapshot {snapshot}");
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }
@@ -323,6 +328,14 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     };
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
+        Planned::Vacuum(request) => {
+            if let Scope::Transaction(_) = scope(session) {
+                let message = "VACUUM cannot run in a transaction";
+                return Err(Failure::new(ErrorCode::TransactionOpen, message));
+            }
+            let done = vacuum::statement(inner, request).await?;
+            return deliver(inner, statement, Rows::Ready(done)).await;
+        }
         Planned::Rows(rows) => return deliver(inner, statement, Rows::Ready(rows)).await,
         Planned::Explain { query, logical, physical } => {
             let rows = explain_plan(inner, &query, logical, physical)?;

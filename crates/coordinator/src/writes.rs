@@ -8,20 +8,25 @@ use frazil_catalog::SnapshotId;
 use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::{Answer, Counts, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
-use uuid::Uuid;
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::statement::StatementRequest;
 use crate::transactions::Scope;
 
-/// The snapshot that a request of this id has made before, its answer having been lost.
-pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
+/// The snapshot that a request of this id has made before, its answer having been lost. Another statement under the id of a
+/// request that was committed is refused: its client would take the first one's success for that of what it has sent now.
+pub async fn committed_before(inner: &Inner, request: &StatementRequest) -> Result<Option<SnapshotId>, Failure> {
+    let Some(id) = request.request_id else { return Ok(None) };
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
-        if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
-            return Ok(Some(snapshot));
+        let Some(found) = database.find_request(&id.to_string()).await.map_err(failed)? else { continue };
+        if found.fingerprint.is_some_and(|first| first != request.fingerprint()) {
+            let message = format!("requestId {id} came with another statement before: give each its own");
+            return Err(Failure::new(ErrorCode::RequestIdReused, message));
         }
+        return Ok(Some(found.snapshot));
     }
     Ok(None)
 }

@@ -30,7 +30,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, WriteOptions, Written,
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, VacuumRequest, WriteFilesExec,
+    WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
@@ -108,6 +109,7 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
+    Vacuum(VacuumRequest),
     /// An answer that is there already.
     Rows(RecordBatch),
     Session(SessionChange),
@@ -166,6 +168,11 @@ impl Planner {
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
         let external = Arc::default();
         Ok(Arc::new(Self { base, databases, external, others, storage, options, permits, threads, io }))
+    }
+
+    /// What reads and writes files outside of queries.
+    pub fn runtime_env(&self) -> &Arc<RuntimeEnv> {
+        self.base.runtime_env()
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -457,7 +464,7 @@ async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionSt
         OwnStatement::ShowSnapshots { database } => {
             lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)
         }
-        OwnStatement::Vacuum(_) => Err(not_supported("this statement")),
+        OwnStatement::Vacuum(vacuum) => lake::check_vacuum(vacuum).map(Planned::Vacuum),
     }
 }
 

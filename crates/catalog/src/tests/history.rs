@@ -267,11 +267,23 @@ async fn a_moment_is_kept_as_long_as_it_is_within_the_time() {
         // What was there half an hour after the second commit is the second commit.
         let limit = start + hour + hour / 2;
         let expiry = Expiry { superseded_before: Some(limit), ..Default::default() };
-        let expirable = database.expirable(&expiry).await.unwrap();
+        let (expirable, _) = database.would_expire(&expiry, &[]).await.unwrap();
+        assert_eq!(database.snapshots(10).await.unwrap().len(), 6);
         assert_eq!(database.expire_snapshots(&expiry).await.unwrap(), expirable);
         assert_eq!(names(&database, &database.snapshot(At::Timestamp(limit)).await.unwrap(), table).await.len(), 2);
         assert!(database.snapshot(At::Timestamp(limit - hour)).await.is_err());
         assert_eq!(database.snapshots(10).await.unwrap().len(), 3);
+        // The files of a table that is gone are told before and after in the same way.
+        let mut transaction = begin(&database).await;
+        transaction.drop_table(table).unwrap();
+        commit(transaction).await;
+        let all = Expiry { superseded_before: Some(start + 9 * hour), ..Default::default() };
+        let (snapshots, files) = database.would_expire(&all, &[]).await.unwrap();
+        assert_eq!((snapshots.len(), files.len()), (3, 4));
+        assert_eq!(database.dropped_tables().await.unwrap().len(), 1);
+        database.expire_snapshots(&all).await.unwrap();
+        assert_eq!(database.files_to_remove(start + 9 * hour, &[]).await.unwrap().len(), 4);
+        assert!(database.dropped_tables().await.unwrap().is_empty());
     })
     .await;
 }

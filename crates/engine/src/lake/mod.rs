@@ -4,8 +4,8 @@
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
 //! (columns of files by id, whatever they were called then), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `report` (what was written, as rows), `statements` (what the
-//! parser does not know), `ddl`, `clone`, `undrop`, `dml`, `rows`, `merge`, `show` and `snapshots` (statements) and `change` (what a statement wants of
-//! the catalog).
+//! parser does not know), `ddl`, `clone`, `undrop`, `dml`, `rows`, `merge`, `show` and `snapshots` (statements), `change` (what a statement wants of
+//! the catalog) and `vacuum` (what nobody needs any more).
 
 mod change;
 mod clone;
@@ -25,6 +25,7 @@ mod snapshots;
 mod statements;
 mod table;
 mod undrop;
+mod vacuum;
 mod write;
 mod write_changes;
 mod write_deletes;
@@ -43,9 +44,10 @@ pub use report::{Report, read_reports};
 pub use rows::RowChanges;
 pub use show::query_for;
 pub use snapshots::show_snapshots;
-pub use statements::{OwnStatement, VacuumStatement, parse_own};
+pub use statements::{OwnStatement, parse_own};
 pub use table::LakeTable;
 pub use undrop::plan_undrop;
+pub use vacuum::{VacuumOptions, VacuumRequest, Vacuumed, check_vacuum, vacuum, vacuumed_rows};
 pub use write::{WriteFilesExec, WriteTarget};
 pub use write_changes::WriteChangesExec;
 pub use write_deletes::{DeleteTarget, WriteDeletesExec};
