@@ -20,6 +20,7 @@ mod interop;
 mod lake;
 mod membership;
 mod merges;
+mod names;
 mod queries;
 mod random_queries;
 mod refusals;

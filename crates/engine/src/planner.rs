@@ -246,8 +246,8 @@ impl Planner {
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
-        if let Some(query) = lake::query_for(&statement, &state) {
-            statement = parse_one(&state, &query)?;
+        if let Some(rows) = lake::show(&statement, &lakes, &state).await? {
+            return Ok(Planned::Rows(rows));
         }
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
@@ -464,6 +464,7 @@ async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionSt
         OwnStatement::ShowSnapshots { database } => {
             lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)
         }
+        OwnStatement::Describe { name } => lake::describe(&name, state).await.map(Planned::Rows),
         OwnStatement::Vacuum(vacuum) => lake::check_vacuum(vacuum).map(Planned::Vacuum),
     }
 }

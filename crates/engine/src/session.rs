@@ -32,7 +32,8 @@ fn base_config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DEFAULT_DATABASE, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        // Each database has its own.
+        .with_information_schema(false);
     let options = config.options_mut();
     // Rows move between partitions by exchanges only; dealing them round-robin would make every task talk to every other.
     options.optimizer.enable_round_robin_repartition = false;

@@ -367,7 +367,22 @@ impl Ddl<'_> {
                 let column = column(column_name)?;
                 match op {
                     AlterColumnOperation::SetNotNull => {
-                        return Err(not_supported("SET NOT NULL on a column that may have nulls already"));
+                        let statistics = transaction.table_statistics(id, &[column]).await;
+                        let statistics = statistics.map_err(|error| to_failure(&error))?;
+                        // A commit that adds rows meanwhile excludes this one.
+                        match statistics.columns.first().and_then(|known| known.null_count) {
+                            Some(0) => transaction.set_nulls_allowed(id, column, false),
+                            Some(_) => {
+                                let message = format!(
+                                    "column \"{column_name}\" has nulls, in rows that are there or were deleted"
+                                );
+                                return Err(Failure::new(ErrorCode::NotNullViolation, message));
+                            }
+                            None => {
+                                let what = "SET NOT NULL on a column of which not all files tell whether it has nulls";
+                                return Err(not_supported(what));
+                            }
+                        }
                     }
                     AlterColumnOperation::DropNotNull => transaction.set_nulls_allowed(id, column, true),
                     AlterColumnOperation::DropDefault => transaction.set_default(id, column, None),

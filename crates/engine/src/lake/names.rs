@@ -19,6 +19,7 @@ use frazil_catalog::{
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 
+use super::information::WithInformation;
 use super::past::look_back;
 use super::table::LakeTable;
 use super::to_datafusion;
@@ -165,8 +166,8 @@ pub fn catalogs(
 
 /// What names are looked up in.
 #[derive(Clone)]
-struct Catalogs {
-    lakes: Arc<Lakes>,
+pub(super) struct Catalogs {
+    pub(super) lakes: Arc<Lakes>,
     base: Arc<SessionState>,
     others: Arc<[(String, Arc<dyn CatalogProvider>)]>,
     /// Views that are being planned, one inside the other.
@@ -191,12 +192,16 @@ impl CatalogProviderList for Catalogs {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        if let Some((_, other)) = self.others.iter().find(|(other, _)| other == name) {
-            return Some(other.clone());
-        }
-        if self.lakes.databases.contains_key(name) {
-            let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
-            return Some(Arc::new(LakeDatabase(names)));
+        let present: Option<Arc<dyn CatalogProvider>> = match self.others.iter().find(|(other, _)| other == name) {
+            Some((_, other)) => Some(other.clone()),
+            None if self.lakes.databases.contains_key(name) => {
+                let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
+                Some(Arc::new(LakeDatabase(names)))
+            }
+            None => None,
+        };
+        if let Some(present) = present {
+            return Some(Arc::new(WithInformation::new(name, present, self.clone())));
         }
         let past = self.lakes.past.lock().get(name).cloned()?;
         let database = past.databases.keys().next()?.clone();

@@ -1,5 +1,5 @@
 //! Statements that the SQL parser does not know, or not whole: `UNDROP`, `CREATE … CLONE`, `ALTER VIEW … RENAME`, `SHOW SNAPSHOTS`,
-//! `VACUUM`.
+//! `DESCRIBE VIEW`, `VACUUM`.
 
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub enum OwnStatement {
     /// Of the session's database, if no name is given.
     ShowSnapshots {
         database: Option<ObjectName>,
+    },
+    Describe {
+        name: ObjectName,
     },
     Vacuum(VacuumStatement),
 }
@@ -110,6 +113,12 @@ impl Words<'_> {
             let within = self.take("in") || self.take("from");
             let _ = within && self.take("database");
             OwnStatement::ShowSnapshots { database: within.then(|| self.name()).transpose()? }
+        } else if self.take("describe") || self.take("desc") {
+            // What else can be described is a query.
+            if !self.take("view") && !self.take("table") {
+                return Ok(None);
+            }
+            OwnStatement::Describe { name: self.name()? }
         } else if self.take("alter") {
             let kind = match [("view", Kind::View), ("schema", Kind::Schema), ("database", Kind::Database)]
                 .into_iter()
