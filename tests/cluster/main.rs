@@ -6,6 +6,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
+//! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
 //! | `FRAZIL_SEED` | seed of the random queries |
 
 mod support;
@@ -21,8 +22,10 @@ mod lake;
 mod membership;
 mod merges;
 mod names;
+mod postgres;
 mod queries;
 mod random_queries;
+mod random_writes;
 mod refusals;
 mod sqllogic;
 mod stage_graphs;
