@@ -66,7 +66,17 @@ async fn what_was_written_is_there_after_a_crash() {
     let late = "select count(*) a, max(l_receiptdate) b from";
     let condition = "where l_receiptdate > l_commitdate";
     same(&cluster, &oracle, &format!("{late} lake.late"), &format!("{late} lineitem {condition}")).await;
-    // What was only declared is gone, and says so.
+    // So is what was only declared, until it is dropped.
+    same(&cluster, &oracle, &format!("{all} lineitem"), &format!("{all} lineitem")).await;
+    assert!(
+        refused(&cluster, "create external table lineitem stored as csv location '/tmp'")
+            .await
+            .message
+            .contains("already exists")
+    );
+    run(&cluster, "drop table lineitem").await;
+    assert_eq!(refused(&cluster, "select * from lineitem").await.sql_state.as_deref(), Some("42P01"));
+    cluster.restart_coordinator();
     assert_eq!(refused(&cluster, "select * from lineitem").await.sql_state.as_deref(), Some("42P01"));
 }
 

@@ -29,6 +29,7 @@ mod changes;
 mod commit;
 mod copy;
 mod expire;
+mod external;
 #[cfg(any(test, feature = "failpoints"))]
 pub mod failpoints;
 mod ledger;
@@ -45,6 +46,7 @@ pub use database::{CommittedRequest, Database, MappedColumn, Pin};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
 pub use error::{CatalogError, Named, Result};
 pub use expire::{Expiry, RemovableFile};
+pub use external::ExternalTable;
 pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFile, NewDeleteFile, TableStatistics};
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};

@@ -80,6 +80,16 @@ impl Statements {
     }
 }
 
+impl Statements {
+    fn forget_request(&mut self, statement: &Statement) {
+        if let Some(request) = statement.request.request_id
+            && self.by_request.get(&request) == Some(&statement.id)
+        {
+            self.by_request.remove(&request);
+        }
+    }
+}
+
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
@@ -251,10 +261,8 @@ impl StatementService {
 
 impl Inner {
     fn forget(&self, statements: &mut Statements, id: StatementId) {
-        if let Some(forgotten) = statements.by_id.remove(&id)
-            && let Some(request) = forgotten.request.request_id
-        {
-            statements.by_request.remove(&request);
+        if let Some(forgotten) = statements.by_id.remove(&id) {
+            statements.forget_request(&forgotten);
         }
         self.results.remove(id);
     }
@@ -289,7 +297,12 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
-    if let Some(snapshot) = writes::committed_before(inner, request).await? {
+    let before = writes::committed_before(inner, request).await;
+    if before.as_ref().is_err_and(|failure| failure.code == ErrorCode::RequestIdReused) {
+        // The id is the committed request's, and must still be when that comes again.
+        inner.statements.lock().forget_request(statement);
+    }
+    if let Some(snapshot) = before? {
         let done = format!("this request was applied before, as snapshot {snapshot}");
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;

@@ -19,8 +19,8 @@ use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as ParsedStatement;
-use frazil_catalog::Databases;
+use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatement, Statement as ParsedStatement};
+use frazil_catalog::{Databases, ExternalTable};
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
@@ -166,7 +166,7 @@ impl Planner {
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
-        let external = Arc::default();
+        let external = Arc::new(ExternalTables::new(storage.clone()));
         Ok(Arc::new(Self { base, databases, external, others, storage, options, permits, threads, io }))
     }
 
@@ -253,6 +253,10 @@ impl Planner {
             return Ok(Planned::Change(change));
         }
         lake::look_back(&mut statement, &lakes, &state).await?;
+        let declared = match &statement {
+            ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
+            _ => None,
+        };
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         let writing =
@@ -261,7 +265,7 @@ impl Planner {
             return self.plan_write(write, &mut state, forced, request.slots).await;
         }
         match plan {
-            LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
+            LogicalPlan::Ddl(ddl) => self.declare(ddl, declared, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
                 Ok(Planned::Session(SessionChange::Set { key: session::full_key(&set.variable), value: set.value }))
@@ -376,16 +380,30 @@ impl Planner {
         by_size.div_ceil(slots).saturating_mul(slots).clamp(base, base.max(slots * PARTITIONS_PER_SLOT_MAX))
     }
 
-    async fn declare(&self, ddl: DdlStatement, state: SessionState) -> Result<String, Failure> {
-        let (ddl, done) = match ddl {
+    /// Declares an external table, which `declared` is the statement of, or takes a declaration back.
+    async fn declare(
+        &self,
+        ddl: DdlStatement,
+        declared: Option<CreateExternalTableStatement>,
+        state: SessionState,
+    ) -> Result<String, Failure> {
+        let (ddl, done, name, definition) = match ddl {
             DdlStatement::CreateExternalTable(mut table) => {
                 self.check_external_table(&mut table)?;
                 let done = format!("table {} created", table.name);
-                (DdlStatement::CreateExternalTable(table), done)
+                let name = lake::resolve(table.name.clone(), &state);
+                let parts = [&*name.catalog, &*name.schema, &*name.table];
+                let exists = self.external.has(&name.catalog, &name.schema, &name.table);
+                let definition = match declared.filter(|_| !(exists && table.if_not_exists)) {
+                    Some(declared) => Some(lake::definition_of(&declared, parts, &table)?),
+                    None => None,
+                };
+                (DdlStatement::CreateExternalTable(table), done, name, definition)
             }
             DdlStatement::DropTable(table) => {
                 let done = format!("table {} dropped", table.name);
-                (DdlStatement::DropTable(table), done)
+                let name = lake::resolve(table.name.clone(), &state);
+                (DdlStatement::DropTable(table), done, name, None)
             }
             other => return Err(not_supported(&other.name().to_lowercase())),
         };
@@ -412,9 +430,18 @@ impl Planner {
             }
             return Err(failure);
         }
-        if let Some(name) = declared {
+        if let Some(name) = declared.clone() {
             self.refuse_empty_table(&context, name, &location).await?;
         }
+        let kept = match (definition, declared) {
+            (Some(definition), _) => {
+                let table = ExternalTable { schema: name.schema.to_string(), name: name.table.to_string(), definition };
+                self.external.keep(&name.catalog, table).await
+            }
+            (None, Some(_)) => Ok(()),
+            (None, None) => self.external.forget(&name.catalog, &name.schema, &name.table).await,
+        };
+        kept.map_err(Failure::from)?;
         Ok(done)
     }
 

@@ -1,6 +1,6 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
-//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were),
+//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
 //! (columns of files by id, whatever they were called then), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `report` (what was written, as rows), `statements` (what the
@@ -13,6 +13,7 @@ mod columns;
 mod ddl;
 mod deletes;
 mod dml;
+mod external;
 mod field_ids;
 mod information;
 mod listing;
@@ -34,12 +35,13 @@ mod write_deletes;
 
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
 pub use clone::plan_clone;
-pub use ddl::{plan_ddl, plan_rename};
+pub use ddl::{plan_ddl, plan_rename, resolve};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
+pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
 pub use merge::as_merge;
-pub use names::{ExternalTables, Lakes, catalogs};
+pub use names::{Lakes, catalogs};
 pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
 pub use report::{Report, read_reports};

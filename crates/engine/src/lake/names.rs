@@ -1,12 +1,12 @@
 //! The databases as one statement sees them: each at a snapshot, however long the statement takes and whatever is committed
 //! meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
@@ -19,32 +19,12 @@ use frazil_catalog::{
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 
+use super::external::ExternalTables;
 use super::information::WithInformation;
 use super::past::look_back;
 use super::table::LakeTable;
 use super::to_datafusion;
 use crate::dialect::parse;
-
-/// Tables declared over files that somebody else keeps. They live as long as the coordinator.
-#[derive(Debug, Default)]
-pub struct ExternalTables {
-    schemas: Mutex<HashMap<(String, String), Arc<MemorySchemaProvider>>>,
-}
-
-impl ExternalTables {
-    fn schema(&self, database: &str, schema: &str) -> Arc<MemorySchemaProvider> {
-        self.schemas.lock().entry((database.to_owned(), schema.to_owned())).or_default().clone()
-    }
-
-    pub fn has(&self, database: &str, schema: &str, table: &str) -> bool {
-        self.schema(database, schema).table_exist(table)
-    }
-
-    /// Whether a schema has any, so that it is not dropped under them.
-    pub fn is_used(&self, database: &str, schema: &str) -> bool {
-        !self.schema(database, schema).table_names().is_empty()
-    }
-}
 
 /// Views that look at views. Two that were replaced to look at each other would have no end.
 const VIEW_DEPTH_MAX: usize = 64;
@@ -115,6 +95,7 @@ impl Lakes {
         let mut seen = BTreeMap::new();
         for database in databases.current().await.map_err(to_datafusion)? {
             let (view, pin) = database.pinned(At::Latest).await.map_err(to_datafusion)?;
+            external.load(&database).await.map_err(to_datafusion)?;
             seen.insert(database.name().to_owned(), Seen::at(database, view, pin));
         }
         Ok(Arc::new(Self { databases: seen, external, past: Arc::default() }))
@@ -126,7 +107,7 @@ impl Lakes {
         let name = format!("{}@{}", database.name(), view.snapshot.id);
         let seen = Seen::at(database.clone(), view, pin);
         let databases = BTreeMap::from([(database.name().to_owned(), seen)]);
-        let lakes = Self { databases, external: Arc::default(), past: Arc::default() };
+        let lakes = Self { databases, external: Arc::new(ExternalTables::none()), past: Arc::default() };
         self.past.lock().entry(name.clone()).or_insert_with(|| Arc::new(lakes));
         name
     }
@@ -252,8 +233,9 @@ struct LakeSchema {
 }
 
 impl LakeSchema {
-    fn external(&self) -> Arc<MemorySchemaProvider> {
-        self.names.catalogs.lakes.external.schema(&self.names.database, &self.schema)
+    /// Those of this database and schema.
+    fn external(&self) -> (&ExternalTables, &str, &str) {
+        (&self.names.catalogs.lakes.external, &self.names.database, &self.schema)
     }
 
     fn relation(&self, name: &str) -> Option<Relation> {
@@ -296,7 +278,8 @@ fn refuse(code: ErrorCode, message: String) -> DataFusionError {
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
         let view = &self.names.seen().view;
-        let mut names = self.external().table_names();
+        let (external, database, schema) = self.external();
+        let mut names = external.names(database, schema);
         if let Ok(schema) = view.schema(&self.schema) {
             names.extend(view.relations(schema.id).map(|(name, _)| name.to_owned()));
         }
@@ -318,19 +301,25 @@ impl SchemaProvider for LakeSchema {
                 let named = |error: DataFusionError| error.context(format!("view {}.{name}", self.schema));
                 planned.map(Some).map_err(named)
             }
-            None => self.external().table(name).await,
+            None => {
+                let (external, database, schema) = self.external();
+                external.table(database, schema, name, &self.names.catalogs.base).await
+            }
         }
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.external().register_table(name, table)
+        let (external, database, schema) = self.external();
+        external.register(database, schema, name, table)
     }
 
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.external().deregister_table(name)
+        let (external, database, schema) = self.external();
+        external.deregister(database, schema, name)
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.relation(name).is_some() || self.external().table_exist(name)
+        let (external, database, schema) = self.external();
+        self.relation(name).is_some() || external.has(database, schema, name)
     }
 }

@@ -26,7 +26,7 @@ pub enum OwnStatement {
         kind: Kind,
         name: ObjectName,
     },
-    Clone(CloneStatement),
+    Clone(Box<CloneStatement>),
     Rename {
         kind: Kind,
         name: ObjectName,
@@ -134,7 +134,7 @@ impl Words<'_> {
             OwnStatement::Rename { kind, name, to: self.name()? }
         } else if self.take("create") {
             match self.clone_statement()? {
-                Some(clone) => OwnStatement::Clone(clone),
+                Some(clone) => OwnStatement::Clone(Box::new(clone)),
                 None => return Ok(None),
             }
         } else {
