@@ -122,10 +122,7 @@ impl Cloning<'_> {
         at: At,
     ) -> Result<(Database, Arc<SnapshotView>, Pin), Failure> {
         let Some(seen) = self.lakes.get(&name.catalog) else {
-            return match &*name.catalog == crate::samples::DATABASE {
-                true => Err(not_supported("cloning sample data")),
-                false => Err(undefined_database(&name.catalog)),
-            };
+            return Err(undefined_database(&name.catalog));
         };
         let (view, pin) = match at {
             // As the statement sees it.

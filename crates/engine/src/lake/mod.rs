@@ -2,7 +2,7 @@
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
-//! (columns of files by id, whatever they were called then), `places` (where rows are), `write` (rows to Parquet files, on executors),
+//! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `report` (what was written, as rows), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `dml`, `rows`, `merge`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
@@ -15,6 +15,7 @@ mod deletes;
 mod dml;
 mod external;
 mod field_ids;
+mod files;
 mod information;
 mod listing;
 mod merge;
@@ -40,6 +41,7 @@ pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
+pub use files::table_function as files_function;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};
 pub use past::look_back;

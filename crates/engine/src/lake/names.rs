@@ -136,13 +136,9 @@ impl Lakes {
     }
 }
 
-/// The catalogs of a statement: the databases, and `others` as they are. `base` plans views.
-pub fn catalogs(
-    lakes: &Arc<Lakes>,
-    base: &Arc<SessionState>,
-    others: &[(String, Arc<dyn CatalogProvider>)],
-) -> Arc<dyn CatalogProviderList> {
-    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), others: others.into(), views: 0 })
+/// The catalogs of a statement: the databases. `base` plans views.
+pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn CatalogProviderList> {
+    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0 })
 }
 
 /// What names are looked up in.
@@ -150,7 +146,6 @@ pub fn catalogs(
 pub(super) struct Catalogs {
     pub(super) lakes: Arc<Lakes>,
     base: Arc<SessionState>,
-    others: Arc<[(String, Arc<dyn CatalogProvider>)]>,
     /// Views that are being planned, one inside the other.
     views: usize,
 }
@@ -168,25 +163,17 @@ impl CatalogProviderList for Catalogs {
 
     /// Databases as they were are found, but not shown.
     fn catalog_names(&self) -> Vec<String> {
-        let others = self.others.iter().map(|(name, _)| name);
-        self.lakes.databases.keys().chain(others).cloned().collect()
+        self.lakes.databases.keys().cloned().collect()
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        let present: Option<Arc<dyn CatalogProvider>> = match self.others.iter().find(|(other, _)| other == name) {
-            Some((_, other)) => Some(other.clone()),
-            None if self.lakes.databases.contains_key(name) => {
-                let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
-                Some(Arc::new(LakeDatabase(names)))
-            }
-            None => None,
-        };
-        if let Some(present) = present {
-            return Some(Arc::new(WithInformation::new(name, present, self.clone())));
+        if self.lakes.databases.contains_key(name) {
+            let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
+            return Some(Arc::new(WithInformation::new(name, Arc::new(LakeDatabase(names)), self.clone())));
         }
         let past = self.lakes.past.lock().get(name).cloned()?;
         let database = past.databases.keys().next()?.clone();
-        let catalogs = Self { lakes: past, others: Arc::new([]), ..self.clone() };
+        let catalogs = Self { lakes: past, ..self.clone() };
         Some(Arc::new(LakeDatabase(Names { catalogs, database, is_past: true })))
     }
 }

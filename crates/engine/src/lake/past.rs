@@ -291,13 +291,8 @@ impl Lakes {
     async fn at(self: &Arc<Self>, table: &ResolvedTableReference, at: At) -> Result<String, Failure> {
         let name = format!("{}.{}", table.schema, table.table);
         let Some(seen) = self.get(&table.catalog) else {
-            return Err(match &*table.catalog == crate::samples::DATABASE {
-                true => not_supported(&format!("a version of table \"{name}\" of the sample data, which has none,")),
-                false => {
-                    let message = format!("database \"{}\" not found", table.catalog);
-                    Failure::new(ErrorCode::UndefinedDatabase, message)
-                }
-            });
+            let message = format!("database \"{}\" not found", table.catalog);
+            return Err(Failure::new(ErrorCode::UndefinedDatabase, message));
         };
         let (view, pin) = seen.database.pinned(at).await.map_err(|error| super::to_failure(&error))?;
         let schema = view.schema(&table.schema).ok();
