@@ -303,8 +303,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         // The id is the committed request's, and must still be when that comes again.
         inner.statements.lock().forget_request(statement);
     }
-    if let Some(snapshot) = before? {
-        let done = format!("this request was applied before, as snapshot {snapshot}");
+    if let Some(done) = before? {
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }
