@@ -66,7 +66,17 @@ async fn what_was_written_is_there_after_a_crash() {
     let late = "select count(*) a, max(l_receiptdate) b from";
     let condition = "where l_receiptdate > l_commitdate";
     same(&cluster, &oracle, &format!("{late} lake.late"), &format!("{late} lineitem {condition}")).await;
-    // What was only declared is gone, and says so.
+    // So is what was only declared, until it is dropped.
+    same(&cluster, &oracle, &format!("{all} lineitem"), &format!("{all} lineitem")).await;
+    assert!(
+        refused(&cluster, "create external table lineitem stored as csv location '/tmp'")
+            .await
+            .message
+            .contains("already exists")
+    );
+    run(&cluster, "drop table lineitem").await;
+    assert_eq!(refused(&cluster, "select * from lineitem").await.sql_state.as_deref(), Some("42P01"));
+    cluster.restart_coordinator();
     assert_eq!(refused(&cluster, "select * from lineitem").await.sql_state.as_deref(), Some("42P01"));
 }
 
@@ -253,6 +263,19 @@ async fn a_request_is_applied_once() {
     cluster.client().submit_as(id, &insert).await.expect("it is known");
     assert_eq!(number(&cluster, "select count(*) from t").await, 1);
     cluster.restart_coordinator();
+    cluster.client().submit_as(id, &insert).await.expect("it is known still");
+    assert_eq!(number(&cluster, "select count(*) from t").await, 1);
+    // Something else under its id is not it, also for a coordinator that has never seen either.
+    cluster.restart_coordinator();
+    for other in [
+        json!({ "statement": "insert into t values (2)" }),
+        json!({ "statement": "insert into t values (1)", "schema": "main" }),
+        json!({ "statement": "select 1" }),
+    ] {
+        let refusal = cluster.client().submit_as(id, &other).await.expect_err("it is another statement");
+        assert_eq!(refusal.sql_state.as_deref(), Some("22023"), "{refusal}");
+        assert!(refusal.message.contains(id), "{refusal}");
+    }
     cluster.client().submit_as(id, &insert).await.expect("it is known still");
     assert_eq!(number(&cluster, "select count(*) from t").await, 1);
 }

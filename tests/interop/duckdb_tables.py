@@ -97,3 +97,32 @@ same("columns that Frazil dropped and added", "SELECT count(*), count(day), sum(
 duck("CREATE TABLE u AS SELECT k, [k, k + 1] AS pair, {'a': k} AS s FROM t WHERE k < 50")
 same("a nested table of DuckDB's", "SELECT count(*), sum(pair[2]) FROM u")
 same("conditions on a file's statistics", "SELECT count(*), min(k) FROM t WHERE k > 19000")
+
+ALL = "SELECT count(*), sum(k), count(title), max(title), count(note) FROM"
+then = int(frazil("SHOW SNAPSHOTS")[0][0])
+before = frazil(f"{ALL} t")
+frazil("CREATE TABLE c CLONE t")
+same("a clone", f"{ALL} c")
+duck("DELETE FROM c WHERE k % 3 = 0", "INSERT INTO c (k, title) VALUES (-1, 'of the clone')")
+same("a clone that DuckDB changed", f"{ALL} c")
+frazil("UPDATE c SET note = NULL WHERE k > 9000")
+same("a clone that both changed", f"{ALL} c")
+assert same("what it was cloned from", f"{ALL} t") == before
+frazil("CREATE SCHEMA other CLONE public")
+same("a cloned schema", f"{ALL} other.c")
+frazil("DROP SCHEMA other CASCADE")
+frazil("UNDROP SCHEMA other")
+same("a restored schema", f"{ALL} other.c")
+duck("DELETE FROM t WHERE k < 5000")
+with attached() as connection:
+    theirs = [[str(value) for value in row] for row in connection.execute(f"{ALL} t AT (VERSION => {then})").fetchall()]
+assert theirs == frazil(f"{ALL} t AT (SNAPSHOT => {then})") == before, "the past is the same for both"
+frazil("DROP TABLE u")
+done = frazil("VACUUM RETAIN 0 SECONDS")
+assert int(done[0][1]) > 10 and int(done[0][2]) > 5, f"VACUUM found nothing to do: {done}"
+print(f"ok  vacuumed: {done}")
+for table in ("t", "c", "other.t", "other.c"):
+    same(f"{table} after a vacuum", f"{ALL} {table}")
+duck("INSERT INTO c (k) VALUES (-2)")
+frazil("INSERT INTO c (k) VALUES (-3)")
+same("rows of both after a vacuum", f"{ALL} c")

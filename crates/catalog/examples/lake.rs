@@ -86,7 +86,9 @@ async fn main() -> Result<(), Failure> {
         ("truncate", [name]) => transaction.truncate_table(table(name)?).await?,
         ("expire", []) => {
             drop(transaction);
-            database.expire_snapshots(&Expiry { older_than: Some(SystemTime::now()), ..Default::default() }).await?;
+            database
+                .expire_snapshots(&Expiry { superseded_before: Some(SystemTime::now()), ..Default::default() })
+                .await?;
             for file in database.files_to_remove(SystemTime::now(), &[]).await? {
                 println!("{}", file.path);
             }

@@ -71,9 +71,9 @@ pub(crate) async fn commit(mut work: Transaction, info: CommitInfo) -> Result<Co
     let mut tx = inner.sql.write("ducklake_snapshot").await?;
     let latest = latest(&mut tx).await?;
     if let Some(request_id) = &info.request_id
-        && let Some(snapshot) = find_request(&mut tx, request_id).await?
+        && let Some(found) = find_request(&mut tx, request_id).await?
     {
-        return Err(CatalogError::RequestCommitted { request_id: request_id.clone(), snapshot });
+        return Err(CatalogError::RequestCommitted { request_id: request_id.clone(), snapshot: found.snapshot });
     }
     let mut draw = Draw {
         snapshot: SnapshotId(latest.id.0 + 1),
@@ -185,8 +185,11 @@ async fn write_snapshot(
     let columns = "snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id";
     tx.insert(doing, "ducklake_snapshot", columns, &[row]).await?;
     let statement = info.statement.map(|statement| statement.to_string());
-    let extra = (statement.is_some() || info.request_id.is_some())
-        .then(|| serde_json::json!({ "statement_id": statement, "request_id": info.request_id }).to_string());
+    let extra = (statement.is_some() || info.request_id.is_some()).then(|| {
+        let (request_id, fingerprint) = (&info.request_id, &info.fingerprint);
+        serde_json::json!({ "statement_id": statement, "request_id": request_id, "fingerprint": fingerprint })
+            .to_string()
+    });
     let row = vec![
         id.clone(),
         Value::text(changes.to_text()),

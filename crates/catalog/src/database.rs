@@ -1,8 +1,9 @@
 //! One database: a DuckLake of its own, its views by snapshot and its files by table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::RwLock;
@@ -12,8 +13,8 @@ use crate::files::{DataFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, SnapshotId, TableId};
 use crate::model::Table;
 use crate::snapshot::{
-    At, ContentsCache, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView, dropped_tables, latest,
-    read_snapshot, resolve,
+    At, ContentsCache, DroppedSchema, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView,
+    dropped_schemas, dropped_tables, latest, read_snapshot, resolve,
 };
 use crate::sql::{Sql, Tx, Value};
 use crate::table_files::TableFiles;
@@ -37,7 +38,7 @@ pub(crate) struct Inner {
     files: Mutex<FileCache>,
     /// The latest snapshot that anyone has seen: files are looked at only when they are at least that new.
     seen: Mutex<SnapshotId>,
-    pins: Mutex<BTreeMap<SnapshotId, usize>>,
+    pins: Mutex<Pins>,
     /// Commits of this process take turns here rather than by SQLite's polling.
     pub(crate) committing: tokio::sync::Mutex<()>,
     #[cfg(test)]
@@ -57,10 +58,41 @@ struct CachedTable {
     files: Arc<RwLock<TableFiles>>,
 }
 
+#[derive(Default)]
+struct Pins {
+    counts: BTreeMap<SnapshotId, usize>,
+    /// Chosen by an expiry that is not committed yet, so that they can still be read.
+    doomed: BTreeSet<SnapshotId>,
+    /// Expiries that have been committed.
+    expiries: u64,
+    /// Since when each pin is held, by its number.
+    since: BTreeMap<u64, SystemTime>,
+    last_number: u64,
+}
+
+impl Pins {
+    fn add(&mut self, database: &Database, snapshot: SnapshotId, since: SystemTime) -> Pin {
+        *self.counts.entry(snapshot).or_default() += 1;
+        self.last_number += 1;
+        self.since.insert(self.last_number, since);
+        Pin { database: database.clone(), snapshot, number: self.last_number, since }
+    }
+}
+
 /// Keeps a snapshot, and so its files, from being expired by this process.
 pub struct Pin {
     database: Database,
     snapshot: SnapshotId,
+    number: u64,
+    since: SystemTime,
+}
+
+/// A request that was committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedRequest {
+    pub snapshot: SnapshotId,
+    /// What was asked for; see [`crate::CommitInfo::fingerprint`].
+    pub fingerprint: Option<String>,
 }
 
 /// How a file written by another tool names its columns.
@@ -135,6 +167,11 @@ impl Database {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Whether both are handles of one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub fn name(&self) -> &str {
         &self.inner.name
     }
@@ -173,8 +210,9 @@ impl Database {
     pub async fn snapshots(&self, limit: u32) -> Result<Vec<SnapshotRecord>> {
         let mut tx = self.inner.sql.read().await?;
         let sql = format!(
-            "SELECT {}, changes_made, author, commit_message, commit_extra_info FROM ducklake_snapshot s \
-             LEFT JOIN ducklake_snapshot_changes USING (snapshot_id) ORDER BY s.snapshot_id DESC LIMIT $1",
+            "SELECT {}, changes_made, author, commit_message, commit_extra_info, f.statement_id FROM ducklake_snapshot s \
+             LEFT JOIN ducklake_snapshot_changes c ON c.snapshot_id = s.snapshot_id \
+             LEFT JOIN frazil_commit f ON f.snapshot_id = s.snapshot_id ORDER BY s.snapshot_id DESC LIMIT $1",
             SNAPSHOT_COLUMNS.replacen("snapshot_id", "s.snapshot_id", 1)
         );
         let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -182,6 +220,7 @@ impl Database {
             Ok(SnapshotRecord {
                 snapshot: read_snapshot(&row)?,
                 changes: row.text_or_null(5)?.unwrap_or_default().to_owned(),
+                statement: owned(row.text_or_null(9)?),
                 author: owned(row.text_or_null(6)?),
                 message: owned(row.text_or_null(7)?),
                 extra_info: owned(row.text_or_null(8)?),
@@ -195,8 +234,13 @@ impl Database {
         dropped_tables(&self.inner.sql).await
     }
 
-    /// The snapshot that a request made, if it was committed.
-    pub async fn find_request(&self, request_id: &str) -> Result<Option<SnapshotId>> {
+    /// Schemas that `Transaction::undrop_schema` can restore, the last dropped first.
+    pub async fn dropped_schemas(&self) -> Result<Vec<DroppedSchema>> {
+        dropped_schemas(&self.inner.sql).await
+    }
+
+    /// What a request has made, if it was committed.
+    pub async fn find_request(&self, request_id: &str) -> Result<Option<CommittedRequest>> {
         let mut tx = self.inner.sql.read().await?;
         find_request(&mut tx, request_id).await
     }
@@ -307,14 +351,47 @@ impl Database {
         Transaction::new(self.clone(), base)
     }
 
-    /// Keeps a snapshot from being expired as long as the pin lives.
+    /// Keeps a snapshot from being expired as long as the pin lives. Whether it has expired since it was looked at is the
+    /// caller's to know; see [`Database::pinned`].
     pub fn pin(&self, snapshot: SnapshotId) -> Pin {
-        *self.inner.pins.lock().entry(snapshot).or_default() += 1;
-        Pin { database: self.clone(), snapshot }
+        self.inner.pins.lock().add(self, snapshot, SystemTime::now())
     }
 
-    pub(crate) fn pinned(&self) -> Vec<SnapshotId> {
-        self.inner.pins.lock().keys().copied().collect()
+    /// What the database holds at a moment, and a pin that was there before anyone could have expired it.
+    pub async fn pinned(&self, at: At) -> Result<(Arc<SnapshotView>, Pin)> {
+        let since = SystemTime::now();
+        loop {
+            let expiries = self.inner.pins.lock().expiries;
+            let view = self.snapshot(at.clone()).await?;
+            let id = view.snapshot.id;
+            {
+                let mut pins = self.inner.pins.lock();
+                if pins.expiries == expiries && !pins.doomed.contains(&id) {
+                    return Ok((view, pins.add(self, id, since)));
+                }
+            }
+            // Where the latest is meant, there is a later one by now; an earlier one is gone when the expiry has its turn.
+            drop(self.inner.committing.lock().await);
+        }
+    }
+
+    /// Lets `choose` name the snapshots to be expired, knowing those that are pinned. None of them is pinned as long
+    /// as the answer lives.
+    pub(crate) fn doom(&self, choose: impl FnOnce(&BTreeMap<SnapshotId, usize>) -> Vec<SnapshotId>) -> Doomed {
+        let mut pins = self.inner.pins.lock();
+        let chosen = choose(&pins.counts);
+        pins.doomed = chosen.iter().copied().collect();
+        Doomed { database: self.clone(), snapshots: chosen }
+    }
+
+    /// Since when the oldest pin is held. Whatever is being written, and not yet committed, was begun later: a transaction
+    /// has a pin.
+    pub fn oldest_pin(&self) -> Option<SystemTime> {
+        self.inner.pins.lock().since.values().min().copied()
+    }
+
+    pub(crate) fn pinned_snapshots(&self) -> BTreeSet<SnapshotId> {
+        self.inner.pins.lock().counts.keys().copied().collect()
     }
 
     /// Takes note of a commit of our own.
@@ -345,6 +422,20 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// Snapshots that are being expired, by one caller at a time. Dropped, when that is committed or given up.
+pub(crate) struct Doomed {
+    database: Database,
+    pub(crate) snapshots: Vec<SnapshotId>,
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let mut pins = self.database.inner.pins.lock();
+        pins.doomed.clear();
+        pins.expiries += 1;
+    }
+}
+
 impl Pin {
     pub fn database(&self) -> &Database {
         &self.database
@@ -357,17 +448,18 @@ impl Pin {
 
 impl Clone for Pin {
     fn clone(&self) -> Self {
-        self.database.pin(self.snapshot)
+        self.database.inner.pins.lock().add(&self.database, self.snapshot, self.since)
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.database.inner.pins.lock();
-        if let Some(count) = pins.get_mut(&self.snapshot) {
+        pins.since.remove(&self.number);
+        if let Some(count) = pins.counts.get_mut(&self.snapshot) {
             *count -= 1;
             if *count == 0 {
-                pins.remove(&self.snapshot);
+                pins.counts.remove(&self.snapshot);
             }
         }
     }
@@ -404,7 +496,13 @@ pub(crate) async fn begin_ddl(sql: &Sql) -> Result<Tx> {
     })
 }
 
-pub(crate) async fn find_request(tx: &mut Tx, request_id: &str) -> Result<Option<SnapshotId>> {
-    let sql = "SELECT snapshot_id FROM frazil_commit WHERE request_id = $1";
-    tx.first("looking for a request", sql, &[Value::text(request_id)], |row| row.int(0).map(SnapshotId)).await
+pub(crate) async fn find_request(tx: &mut Tx, request_id: &str) -> Result<Option<CommittedRequest>> {
+    let sql = "SELECT f.snapshot_id, c.commit_extra_info FROM frazil_commit f \
+               LEFT JOIN ducklake_snapshot_changes c ON c.snapshot_id = f.snapshot_id WHERE f.request_id = $1";
+    tx.first("looking for a request", sql, &[Value::text(request_id)], |row| {
+        let extra = row.text_or_null(1)?.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let fingerprint = extra.and_then(|extra| extra["fingerprint"].as_str().map(str::to_owned));
+        Ok(CommittedRequest { snapshot: SnapshotId(row.int(0)?), fingerprint })
+    })
+    .await
 }

@@ -10,14 +10,15 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::database::{Database, begin_ddl};
-use crate::error::{CatalogError, Result};
+use crate::error::{CatalogError, Named, Result};
 use crate::ids::{SchemaId, TableId};
 use crate::lock::CatalogLock;
+use crate::model::View;
 use crate::secrets;
 use crate::snapshot::{At, SnapshotView};
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
-use crate::transaction::CommitInfo;
+use crate::transaction::{CommitInfo, check_case};
 
 pub use crate::lock::Holder;
 
@@ -168,6 +169,8 @@ impl Databases {
         if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
             return Err(CatalogError::DuplicateDatabase(name.to_owned()));
         }
+        let present = records.iter().filter(|one| one.dropped_at.is_none());
+        check_case(Named::Database, name, present.map(|one| one.name.as_str()))?;
         let id = Uuid::now_v7();
         // A dropped database of that name keeps its files until it is purged; so may one whose registration failed.
         let suffix = id.simple().to_string().split_off(20);
@@ -232,7 +235,7 @@ impl Databases {
         }
         note_request(&mut tx, request, &format!("database {name} dropped")).await?;
         tx.commit().await?;
-        self.inner.open.lock().await.remove(&record.id);
+        // The handle stays until the purge: queries may still hold pins of it.
         Ok(())
     }
 
@@ -263,6 +266,10 @@ impl Databases {
         let found = records.iter().find(|one| one.id == id && one.dropped_at.is_some());
         let record = found.ok_or_else(|| CatalogError::UndefinedDatabase(format!("dropped {id}")))?;
         let database = self.open_record(record).await?;
+        if database.oldest_pin().is_some() {
+            let message = format!("database \"{}\" is still read by a statement that began before", record.name);
+            return Err(CatalogError::Invalid(message));
+        }
         let mut paths = database.referenced_paths().await?;
         for other in records.iter().filter(|one| one.id != id) {
             for path in self.open_record(other).await?.referenced_paths().await? {
@@ -271,7 +278,10 @@ impl Databases {
         }
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let args = [Value::text(id.to_string())];
-        tx.execute("forgetting a database", "DELETE FROM frazil_database WHERE database_id = $1", &args).await?;
+        let sql = "DELETE FROM frazil_database WHERE database_id = $1 AND dropped_at IS NOT NULL";
+        if tx.execute("forgetting a database", sql, &args).await? == 0 {
+            return Err(CatalogError::UndefinedDatabase(format!("dropped {id}")));
+        }
         if let Backing::Postgres(_) = &self.inner.backing {
             tx.script("forgetting a database", &format!("DROP SCHEMA {} CASCADE", quote(&record.store))).await?;
         }
@@ -284,6 +294,16 @@ impl Databases {
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// Ends with a `/`. New databases have their files in a directory below it.
+    pub fn data_root(&self) -> &str {
+        &self.inner.data_root
+    }
+
+    /// Whether other coordinators may use the same catalog, whose pins are not known here.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.backing, Backing::Postgres(_))
     }
 
     /// What was done for a request that created, dropped or restored a database.
@@ -311,13 +331,20 @@ impl Databases {
         Ok(current)
     }
 
-    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared.
-    pub async fn clone_database(&self, source: &str, at: At, name: &str, info: CommitInfo) -> Result<Database> {
+    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared. `query_of` tells
+    /// what a view's query is in the clone.
+    pub async fn clone_database(
+        &self,
+        source: &str,
+        at: At,
+        name: &str,
+        query_of: impl Fn(&View) -> Result<String>,
+        info: CommitInfo,
+    ) -> Result<Database> {
         let source = self.get(source).await?;
-        let view = source.snapshot(at).await?;
-        let _pin = source.pin(view.snapshot.id);
+        let (view, _pin) = source.pinned(at).await?;
         let target = self.create(name).await?;
-        match copy_contents(&source, &view, &target, info).await {
+        match copy_contents(&source, &view, &target, query_of, info).await {
             Ok(()) => Ok(target),
             Err(error) => {
                 // Nobody has seen it yet.
@@ -330,7 +357,13 @@ impl Databases {
     }
 }
 
-async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database, info: CommitInfo) -> Result<()> {
+async fn copy_contents(
+    source: &Database,
+    view: &SnapshotView,
+    target: &Database,
+    query_of: impl Fn(&View) -> Result<String>,
+    info: CommitInfo,
+) -> Result<()> {
     let mut tx = target.begin(target.snapshot(At::Latest).await?);
     let mut schemas: BTreeMap<SchemaId, SchemaId> = BTreeMap::new();
     for schema in view.schemas() {
@@ -346,7 +379,7 @@ async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database
         tx.clone_table(source, view, id, in_target(schema)?, &name).await?;
     }
     for view in view.views() {
-        tx.create_view(in_target(view.schema_id)?, &view.name, &view.sql, &view.dialect)?;
+        tx.create_view(in_target(view.schema_id)?, &view.name, &query_of(view)?, &view.dialect)?;
     }
     tx.commit(info).await.map(|_| ())
 }

@@ -38,6 +38,10 @@ pub enum CatalogError {
     #[error("column \"{column}\" of table \"{table}\" already exists")]
     DuplicateColumn { table: String, column: String },
 
+    /// DuckDB compares names without case, and would take the one for the other.
+    #[error("{kind} \"{name}\" would differ from \"{existing}\" in case only")]
+    CaseConflict { kind: Named, name: String, existing: String },
+
     #[error("schema \"{0}\" is not empty; drop its tables and views first, or use CASCADE")]
     SchemaNotEmpty(String),
     #[error("{0}")]
@@ -73,6 +77,26 @@ pub enum CatalogError {
     Storage { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
+/// What has a name that is compared without case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    Database,
+    Schema,
+    Table,
+    Column,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Database => "database",
+            Self::Schema => "schema",
+            Self::Table => "table or view",
+            Self::Column => "column",
+        })
+    }
+}
+
 impl CatalogError {
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -88,6 +112,10 @@ impl CatalogError {
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,
             Self::DuplicateTable(_) => ErrorCode::DuplicateTable,
             Self::DuplicateColumn { .. } => ErrorCode::DuplicateColumn,
+            Self::CaseConflict { kind: Named::Database, .. } => ErrorCode::DuplicateDatabase,
+            Self::CaseConflict { kind: Named::Schema, .. } => ErrorCode::DuplicateSchema,
+            Self::CaseConflict { kind: Named::Table, .. } => ErrorCode::DuplicateTable,
+            Self::CaseConflict { kind: Named::Column, .. } => ErrorCode::DuplicateColumn,
             Self::SchemaNotEmpty(_) => ErrorCode::DependentObjects,
             Self::Invalid(_) => ErrorCode::InvalidStatement,
             Self::NotSupported(_) | Self::InlinedData { .. } => ErrorCode::NotSupported,

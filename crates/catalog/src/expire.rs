@@ -9,24 +9,24 @@
 //! A path may be in several rows, of clones and restored tables, in this and in other databases. So a path is looked up
 //! when it is about to be removed, not when a row is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::database::Database;
+use crate::database::{Database, Doomed};
 use crate::error::Result;
 use crate::ids::{SnapshotId, TableId};
 use crate::load::all_locations;
 use crate::model::Place;
-use crate::snapshot::{SNAPSHOT_COLUMNS, read_snapshot};
+use crate::snapshot::{SNAPSHOT_COLUMNS, Snapshot, read_snapshot};
 use crate::sql::{Tx, Value};
 use crate::time;
 
 /// Which snapshots to forget. The latest and pinned ones are always kept.
 #[derive(Clone, Debug, Default)]
 pub struct Expiry {
-    /// All that are older.
-    pub older_than: Option<SystemTime>,
+    /// All that were no longer the latest by then: what the database was at that time, and at each later one, is kept.
+    pub superseded_before: Option<SystemTime>,
     pub snapshots: Vec<SnapshotId>,
     /// Pinned by other processes.
     pub keep: Vec<SnapshotId>,
@@ -51,39 +51,55 @@ impl Database {
     pub async fn expire_snapshots(&self, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
         let _turn = self.inner.committing.lock().await;
         let mut tx = self.inner.sql.write("ducklake_snapshot").await?;
-        let expired = self.choose(&mut tx, expiry).await?;
-        if expired.is_empty() {
-            return Ok(expired);
+        let doomed = self.choose(&mut tx, expiry).await?;
+        if doomed.snapshots.is_empty() {
+            return Ok(Vec::new());
         }
-        for chunk in expired.chunks(5000) {
+        self.forget(&mut tx, &doomed.snapshots).await?;
+        tx.commit().await?;
+        self.forget_files();
+        Ok(doomed.snapshots.clone())
+    }
+
+    /// What [`Database::expire_snapshots`] would forget, and which files would be removable then.
+    pub async fn would_expire(
+        &self,
+        expiry: &Expiry,
+        others: &[Database],
+    ) -> Result<(Vec<SnapshotId>, Vec<RemovableFile>)> {
+        let _turn = self.inner.committing.lock().await;
+        let mut tx = self.inner.sql.write("ducklake_snapshot").await?;
+        let pinned = self.pinned_snapshots();
+        let chosen = expiry.choose(&every_snapshot(&mut tx).await?, |id| pinned.contains(&id));
+        self.forget(&mut tx, &chosen).await?;
+        let later = SystemTime::now() + std::time::Duration::from_secs(1);
+        let files = self.removable(&mut tx, later, others).await?;
+        tx.rollback().await?;
+        Ok((chosen, files))
+    }
+
+    async fn forget(&self, tx: &mut Tx, snapshots: &[SnapshotId]) -> Result<()> {
+        for chunk in snapshots.chunks(5000) {
             let list = list(chunk.iter().map(|id| id.0));
             for table in ["ducklake_snapshot", "ducklake_snapshot_changes", "frazil_commit"] {
                 tx.execute(DOING, &format!("DELETE FROM {table} WHERE snapshot_id IN ({list})"), &[]).await?;
             }
         }
-        let locations = all_locations(&mut tx, self.data_path()).await?;
-        let gone_tables = gone_tables(&mut tx).await?;
-        self.schedule(&mut tx, "data_file_id", "ducklake_data_file", &locations).await?;
-        self.schedule(&mut tx, "delete_file_id", "ducklake_delete_file", &locations).await?;
-        forget_tables(&mut tx, &gone_tables).await?;
+        let locations = all_locations(tx, self.data_path()).await?;
+        let gone_tables = gone_tables(tx).await?;
+        self.schedule(tx, "data_file_id", "ducklake_data_file", &locations).await?;
+        self.schedule(tx, "delete_file_id", "ducklake_delete_file", &locations).await?;
+        forget_tables(tx, &gone_tables).await?;
         // Columns stay as long as their table: a field id must not be used again while files have it.
         for table in ["ducklake_schema", "ducklake_view", "ducklake_tag"] {
             tx.execute(DOING, &format!("DELETE FROM {table} WHERE {UNSEEN}"), &[]).await?;
         }
-        tx.commit().await?;
-        self.forget_files();
-        Ok(expired)
+        Ok(())
     }
 
-    async fn choose(&self, tx: &mut Tx, expiry: &Expiry) -> Result<Vec<SnapshotId>> {
-        let sql = format!("SELECT {SNAPSHOT_COLUMNS} FROM ducklake_snapshot ORDER BY snapshot_id");
-        let mut all = tx.all(DOING, &sql, &[], |row| read_snapshot(&row)).await?;
-        all.pop();
-        let kept: BTreeSet<_> = self.pinned().into_iter().chain(expiry.keep.iter().copied()).collect();
-        let named: BTreeSet<_> = expiry.snapshots.iter().copied().collect();
-        let old = |time: SystemTime| expiry.older_than.is_some_and(|limit| time < limit);
-        let chosen = all.iter().filter(|s| old(s.time) || named.contains(&s.id)).map(|s| s.id);
-        Ok(chosen.filter(|id| !kept.contains(id)).collect())
+    async fn choose(&self, tx: &mut Tx, expiry: &Expiry) -> Result<Doomed> {
+        let all = every_snapshot(tx).await?;
+        Ok(self.doom(|pins| expiry.choose(&all, |id| pins.contains_key(&id))))
     }
 
     /// Moves unseen rows of files to the schedule.
@@ -147,6 +163,15 @@ impl Database {
         others: &[Database],
     ) -> Result<Vec<RemovableFile>> {
         let mut tx = self.inner.sql.read().await?;
+        self.removable(&mut tx, scheduled_before, others).await
+    }
+
+    async fn removable(
+        &self,
+        tx: &mut Tx,
+        scheduled_before: SystemTime,
+        others: &[Database],
+    ) -> Result<Vec<RemovableFile>> {
         let sql = "SELECT path, path_is_relative, CAST(schedule_start AS VARCHAR) \
                    FROM ducklake_files_scheduled_for_deletion ORDER BY data_file_id";
         let mut files = Vec::new();
@@ -159,20 +184,19 @@ impl Database {
             Ok(())
         })
         .await?;
-        drop(tx);
         // Two rows that shared a path may both be gone.
         let mut once = HashSet::new();
         files.retain(|file| once.insert(file.path.clone()));
         let candidates: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let mut needed = HashSet::new();
-        for database in std::iter::once(self).chain(others) {
-            database
-                .each_path(|path| {
-                    if candidates.contains(path) {
-                        needed.insert(path.to_owned());
-                    }
-                })
-                .await?;
+        let mut need = |path: &str| {
+            if candidates.contains(path) {
+                needed.insert(path.to_owned());
+            }
+        };
+        each_path(tx, self.data_path(), &mut need).await?;
+        for other in others.iter().filter(|other| !other.is_same(self)) {
+            each_path(&mut other.inner.sql.read().await?, other.data_path(), &mut need).await?;
         }
         files.retain(|file| !needed.contains(&file.path));
         Ok(files)
@@ -192,36 +216,55 @@ impl Database {
     /// path is an orphan, unless a statement is still writing it.
     pub async fn referenced_paths(&self) -> Result<HashSet<String>> {
         let mut paths = HashSet::new();
-        self.each_path(|path| _ = paths.insert(path.to_owned())).await?;
-        let mut tx = self.inner.sql.read().await?;
-        let sql = "SELECT path, path_is_relative FROM ducklake_files_scheduled_for_deletion";
-        tx.each("listing paths", sql, &[], |row| {
-            let stored = Place { path: row.text(0)?.to_owned(), is_relative: row.bool_or_null(1)?.unwrap_or(false) };
-            paths.insert(stored.under(self.data_path()));
-            Ok(())
-        })
-        .await?;
+        self.each_referenced_path(|path| _ = paths.insert(path.to_owned())).await?;
         Ok(paths)
     }
 
-    /// Calls `take` with the path of every data and delete file of any kept snapshot.
-    async fn each_path(&self, mut take: impl FnMut(&str) + Send) -> Result<()> {
+    /// Calls `take` with each of [`Database::referenced_paths`]; with some more than once.
+    pub async fn each_referenced_path(&self, mut take: impl FnMut(&str) + Send) -> Result<()> {
         let mut tx = self.inner.sql.read().await?;
-        let locations = all_locations(&mut tx, self.data_path()).await?;
-        for table in ["ducklake_data_file", "ducklake_delete_file"] {
-            let sql = format!("SELECT table_id, path, path_is_relative FROM {table}");
-            tx.each("listing paths", &sql, &[], |row| {
-                match (row.bool_or_null(2)?, locations.get(&TableId(row.int(0)?))) {
-                    (Some(true), Some(location)) => take(&format!("{location}{}", row.text(1)?)),
-                    (Some(true), None) => take(&format!("{}{}", self.data_path(), row.text(1)?)),
-                    _ => take(row.text(1)?),
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+        each_path(&mut tx, self.data_path(), &mut take).await?;
+        let sql = "SELECT path, path_is_relative FROM ducklake_files_scheduled_for_deletion";
+        tx.each("listing paths", sql, &[], |row| {
+            let stored = Place { path: row.text(0)?.to_owned(), is_relative: row.bool_or_null(1)?.unwrap_or(false) };
+            take(&stored.under(self.data_path()));
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Calls `take` with the path of every data and delete file of any kept snapshot.
+async fn each_path(tx: &mut Tx, data_path: &str, take: &mut (impl FnMut(&str) + Send)) -> Result<()> {
+    let locations = all_locations(tx, data_path).await?;
+    for table in ["ducklake_data_file", "ducklake_delete_file"] {
+        let sql = format!("SELECT table_id, path, path_is_relative FROM {table}");
+        tx.each("listing paths", &sql, &[], |row| {
+            match (row.bool_or_null(2)?, locations.get(&TableId(row.int(0)?))) {
+                (Some(true), Some(location)) => take(&format!("{location}{}", row.text(1)?)),
+                (Some(true), None) => take(&format!("{data_path}{}", row.text(1)?)),
+                _ => take(row.text(1)?),
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+impl Expiry {
+    /// `all`: in their order.
+    fn choose(&self, all: &[Snapshot], is_pinned: impl Fn(SnapshotId) -> bool) -> Vec<SnapshotId> {
+        let pairs = all.iter().zip(all.iter().skip(1));
+        let old = |next: &Snapshot| self.superseded_before.is_some_and(|limit| next.time <= limit);
+        let chosen = pairs.filter(|(one, next)| old(next) || self.snapshots.contains(&one.id)).map(|(one, _)| one.id);
+        chosen.filter(|id| !self.keep.contains(id) && !is_pinned(*id)).collect()
+    }
+}
+
+async fn every_snapshot(tx: &mut Tx) -> Result<Vec<Snapshot>> {
+    let sql = format!("SELECT {SNAPSHOT_COLUMNS} FROM ducklake_snapshot ORDER BY snapshot_id");
+    tx.all(DOING, &sql, &[], |row| read_snapshot(&row)).await
 }
 
 /// Tables of which no snapshot has any row.

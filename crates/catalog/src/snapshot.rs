@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use frazil_common::StatementId;
 
@@ -20,7 +20,9 @@ pub enum At {
     Snapshot(SnapshotId),
     /// The last snapshot that is not later.
     Timestamp(SystemTime),
-    /// The snapshot before the one that the statement committed.
+    /// The snapshot that the statement committed.
+    Statement(StatementId),
+    /// The snapshot before that.
     BeforeStatement(StatementId),
 }
 
@@ -41,6 +43,8 @@ pub struct SnapshotRecord {
     pub snapshot: Snapshot,
     /// DuckLake's list, such as `inserted_into_table:3`.
     pub changes: String,
+    /// Whose commit it is, where it is one of ours.
+    pub statement: Option<String>,
     pub author: Option<String>,
     pub message: Option<String>,
     pub extra_info: Option<String>,
@@ -55,7 +59,17 @@ pub struct DroppedTable {
     /// The snapshot that dropped it, and its time if it is still kept.
     pub dropped_in: SnapshotId,
     pub dropped_at: Option<SystemTime>,
-    /// The last kept snapshot that has it.
+    /// The snapshot before. Earlier ones may be kept longer, but have not what was written last.
+    pub last_seen: SnapshotId,
+}
+
+/// A schema that was dropped and may be restored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DroppedSchema {
+    pub id: SchemaId,
+    pub name: String,
+    pub dropped_in: SnapshotId,
+    /// The snapshot before, which has it and what was in it.
     pub last_seen: SnapshotId,
 }
 
@@ -133,21 +147,34 @@ pub(crate) async fn resolve(tx: &mut Tx, database: &str, at: &At, latest: &Snaps
     let missing = |moment: String| CatalogError::UndefinedSnapshot { database: database.to_owned(), moment };
     match at {
         At::Latest => Ok(latest.clone()),
-        At::Snapshot(id) => {
-            find(tx, "snapshot_id = $1", &[Value::int(id.0)]).await?.ok_or_else(|| missing(format!("{id}")))
-        }
+        At::Snapshot(id) => find(tx, "snapshot_id = $1", &[Value::int(id.0)]).await?.ok_or_else(|| {
+            let expired = id.0 >= 0 && id.0 < latest.id.0;
+            missing(if expired { format!("{id} any more: it has expired") } else { id.to_string() })
+        }),
         At::Timestamp(moment) => at_or_before(tx, *moment, latest)
             .await?
-            .ok_or_else(|| missing(format!("at {} or before", time::format_moment(*moment)))),
+            .ok_or_else(|| missing(format!("of {}, or none any more", time::format_moment(*moment)))),
+        At::Statement(statement) => {
+            let committed = committed_by(tx, *statement).await?;
+            let moment =
+                || missing(format!("of statement {statement}: it changed nothing there, or its snapshot has expired"));
+            let committed = committed.ok_or_else(moment)?;
+            find(tx, "snapshot_id = $1", &[Value::int(committed)]).await?.ok_or_else(moment)
+        }
         At::BeforeStatement(statement) => {
-            let sql = "SELECT snapshot_id FROM frazil_commit WHERE statement_id = $1 ORDER BY snapshot_id LIMIT 1";
-            let args = [Value::text(statement.to_string())];
-            let committed = tx.first("looking for a statement", sql, &args, |row| row.int(0)).await?;
-            let moment = || missing(format!("before statement {statement}"));
+            let committed = committed_by(tx, *statement).await?;
+            let moment = || {
+                missing(format!("before statement {statement}: it changed nothing there, or its snapshot has expired"))
+            };
             let committed = committed.ok_or_else(moment)?;
             find(tx, "snapshot_id = $1", &[Value::int(committed - 1)]).await?.ok_or_else(moment)
         }
     }
+}
+
+async fn committed_by(tx: &mut Tx, statement: StatementId) -> Result<Option<i64>> {
+    let sql = "SELECT snapshot_id FROM frazil_commit WHERE statement_id = $1 ORDER BY snapshot_id LIMIT 1";
+    tx.first("looking for a statement", sql, &[Value::text(statement.to_string())], |row| row.int(0)).await
 }
 
 /// Snapshots' times ascend, and their texts need not sort as the times do: PostgreSQL has no text, and DuckDB may write
@@ -169,14 +196,18 @@ async fn at_or_before(tx: &mut Tx, moment: SystemTime, latest: &Snapshot) -> Res
             _ => beyond = middle,
         }
     }
-    Ok(Some(found))
+    // Ids have no gaps but where snapshots have expired: then it may be one of those that was there at the moment.
+    let args = [Value::int(found.id.0 + 1)];
+    let next = find(tx, "snapshot_id = $1", &args).await?;
+    // Times are kept in microseconds.
+    let is_its_own = moment.duration_since(found.time).is_ok_and(|after| after < Duration::from_micros(1));
+    Ok((next.is_some() || is_its_own).then_some(found))
 }
 
 pub(crate) async fn dropped_tables(sql: &Sql) -> Result<Vec<DroppedTable>> {
     let mut tx = sql.read().await?;
     let sql = "SELECT t.table_id, t.schema_id, t.table_name, t.end_snapshot, CAST(s.snapshot_time AS VARCHAR), \
-               (SELECT MAX(k.snapshot_id) FROM ducklake_snapshot k \
-                WHERE k.snapshot_id >= t.begin_snapshot AND k.snapshot_id < t.end_snapshot) \
+               (SELECT k.snapshot_id FROM ducklake_snapshot k WHERE k.snapshot_id = t.end_snapshot - 1) \
                FROM ducklake_table t LEFT JOIN ducklake_snapshot s ON s.snapshot_id = t.end_snapshot \
                WHERE t.end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_table later \
                 WHERE later.table_id = t.table_id AND later.begin_snapshot >= t.end_snapshot) \
@@ -195,4 +226,20 @@ pub(crate) async fn dropped_tables(sql: &Sql) -> Result<Vec<DroppedTable>> {
         })
         .await?;
     Ok(tables.into_iter().flatten().collect())
+}
+
+pub(crate) async fn dropped_schemas(sql: &Sql) -> Result<Vec<DroppedSchema>> {
+    let mut tx = sql.read().await?;
+    let sql = "SELECT s.schema_id, s.schema_name, s.end_snapshot FROM ducklake_schema s \
+               JOIN ducklake_snapshot k ON k.snapshot_id = s.end_snapshot - 1 ORDER BY s.end_snapshot DESC, s.schema_id";
+    tx.all("listing dropped schemas", sql, &[], |row| {
+        let dropped_in = row.int(2)?;
+        Ok(DroppedSchema {
+            id: SchemaId(row.int(0)?),
+            name: row.text(1)?.to_owned(),
+            dropped_in: SnapshotId(dropped_in),
+            last_seen: SnapshotId(dropped_in - 1),
+        })
+    })
+    .await
 }

@@ -287,6 +287,14 @@ impl Tx {
         write!(sql, "CAST(${number} AS {kind})").expect("a string takes all");
     }
 
+    pub(crate) async fn rollback(self) -> Result<()> {
+        let done = match self {
+            Tx::Sqlite(tx) => tx.rollback().await,
+            Tx::Postgres(tx) => tx.rollback().await,
+        };
+        done.map_err(|error| CatalogError::sql("taking back a change", error))
+    }
+
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,

@@ -5,6 +5,8 @@
 
 mod ddl;
 
+pub(crate) use ddl::check_case;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,7 +23,7 @@ use crate::ids::{ColumnId, DataFileId, DeleteFileId, LOCAL_IDS, SchemaId, Snapsh
 use crate::model::{Contents, Table};
 use crate::prune::ColumnStatistics;
 use crate::scalar::Scalar;
-use crate::snapshot::{DroppedTable, SnapshotView};
+use crate::snapshot::{DroppedSchema, DroppedTable, SnapshotView};
 use crate::statistics_column::StatisticsSum;
 
 /// Collects changes. A clone is a savepoint: commit one of the two.
@@ -72,6 +74,8 @@ pub struct CommitInfo {
     pub statement: Option<StatementId>,
     /// Commits once: a second commit under the same id is refused with the first one's snapshot.
     pub request_id: Option<String>,
+    /// What was asked for under that id, so that something else under it can be told apart.
+    pub fingerprint: Option<String>,
     pub author: Option<String>,
     pub message: Option<String>,
     /// Now, if not given.
@@ -277,22 +281,51 @@ impl Transaction {
 
     /// Restores a dropped table with its id, columns and files, under its old name or another.
     pub async fn undrop_table(&mut self, dropped: &DroppedTable, name: Option<&str>) -> Result<TableId> {
-        let view = self.database.snapshot(crate::At::Snapshot(dropped.last_seen)).await?;
-        self.sources.push(self.database.pin(dropped.last_seen));
+        let (view, pin) = self.database.pinned(crate::At::Snapshot(dropped.last_seen)).await?;
+        self.sources.push(pin);
         let former = view.table_by_id(dropped.id)?;
         if self.draft.tables.contains_key(&dropped.id) {
             return Err(CatalogError::DuplicateTable(self.full_name(former)));
         }
-        let schema = self.draft.schema_by_id(former.schema_id)?.clone();
-        let mut table = former.as_ref().clone();
-        name.unwrap_or(&former.name).clone_into(&mut table.name);
-        self.check_name_is_free(schema.id, &table.name)?;
+        let schema = self.draft.schema_by_id(former.schema_id)?.id;
+        self.restore_table(&view, former, schema, name.unwrap_or(&former.name)).await
+    }
+
+    /// Restores a dropped schema, and the tables and views that it had, under its old name or another.
+    pub async fn undrop_schema(&mut self, dropped: &DroppedSchema, name: Option<&str>) -> Result<SchemaId> {
+        let (view, pin) = self.database.pinned(crate::At::Snapshot(dropped.last_seen)).await?;
+        self.sources.push(pin);
+        let former = view.schema_by_id(dropped.id)?;
+        let id = self.create_schema(name.unwrap_or(&former.name))?;
+        // DuckLake has one row for a schema, so it is another one; its tables are found where they were.
+        let mut schema = self.draft.schema_by_id(id)?.as_ref().clone();
+        schema.path = former.path.clone();
+        Arc::make_mut(&mut self.draft).put_schema(schema);
+        for table in view.tables().filter(|table| table.schema_id == dropped.id) {
+            self.restore_table(&view, table, id, &table.name).await?;
+        }
+        for view in view.views().filter(|view| view.schema_id == dropped.id) {
+            let view = crate::model::View { schema_id: id, ..view.as_ref().clone() };
+            Arc::make_mut(&mut self.draft).put_view(view);
+        }
+        Ok(id)
+    }
+
+    async fn restore_table(
+        &mut self,
+        view: &SnapshotView,
+        former: &Table,
+        schema: SchemaId,
+        name: &str,
+    ) -> Result<TableId> {
+        self.check_name_is_free(schema, name)?;
+        let table = Table { schema_id: schema, name: name.to_owned(), ..former.clone() };
         let database = self.database.clone();
-        let mut data = crate::copy::read_files(&database, &view, former, || self.local()).await?;
+        let mut data = crate::copy::read_files(&database, view, former, || self.local()).await?;
         data.added.iter_mut().for_each(|row| row.is_counted = true);
         Arc::make_mut(&mut self.draft).put_table(table);
-        self.data.insert(dropped.id, data);
-        Ok(dropped.id)
+        self.data.insert(former.id, data);
+        Ok(former.id)
     }
 
     /// Creates a table that shares the files of another, of this database or another one, as `source` shows it.

@@ -134,6 +134,7 @@ impl Coordinator {
             databases,
             runner,
             admission,
+            vacuuming: tokio::sync::Mutex::default(),
             results: Arc::new(results),
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
@@ -143,6 +144,7 @@ impl Coordinator {
             rpc,
             tokio::spawn(registry.watch_heartbeats()),
             tokio::spawn(statements.clone().expire_results()),
+            tokio::spawn(statements.clone().vacuum_regularly()),
             tokio::spawn(sessions.watch()),
         ];
         Ok(Self { statements, rpc_address, data_address, tasks, _data: data })

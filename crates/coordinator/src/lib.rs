@@ -25,6 +25,7 @@ pub mod stage_graph;
 pub mod staged_files;
 pub mod statement;
 mod transactions;
+mod vacuum;
 mod writes;
 
 pub use coordinator::Coordinator;

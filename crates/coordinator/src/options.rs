@@ -64,6 +64,14 @@ pub struct CoordinatorOptions {
     pub catalog: Option<String>,
     /// Directory or URL below which new databases keep their files; `<data>/warehouse` when not given.
     pub warehouse: Option<String>,
+    /// Seconds that tables can be looked at as they were, and that what was dropped can come back.
+    pub retention_s: u64,
+    /// Seconds between two removals of what is older; 0: only by `VACUUM`.
+    pub vacuum_interval_s: u64,
+    /// Seconds after which a file that no table has is taken for that of a failed write, and removed.
+    pub orphan_grace_s: u64,
+    /// Files that one vacuum removes of a kind and database; the next goes on.
+    pub vacuum_files_max: usize,
     /// A file that a statement writes is closed when it has so many bytes.
     pub file_bytes: ByteSize,
     /// Bytes of a file that a client sends to a stage with `PUT`; a longer one is refused.
@@ -109,6 +117,10 @@ impl Default for CoordinatorOptions {
             transaction_limit_s: 4 * 3600,
             catalog: None,
             warehouse: None,
+            retention_s: 7 * 24 * 3600,
+            vacuum_interval_s: 3600,
+            orphan_grace_s: 24 * 3600,
+            vacuum_files_max: 100_000,
             file_bytes: ByteSize::mib(256),
             staged_file_bytes_max: ByteSize::gib(16),
             deleted_percent_max: 30,

@@ -29,7 +29,7 @@ use crate::statement::{
     ClusterStatus, Delivery, Phase, ResultInfo, ResultPartition, ResultStream, StatementRequest, StatementStatus,
 };
 use crate::transactions::{self, Scope};
-use crate::writes;
+use crate::{vacuum, writes};
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub databases: Databases,
     pub runner: Arc<QueryRunner>,
     pub admission: Admission,
+    /// Held by whoever removes what is no longer needed.
+    pub vacuuming: tokio::sync::Mutex<()>,
     pub results: Arc<ResultStore>,
     pub options: CoordinatorOptions,
     pub statements: Mutex<Statements>,
@@ -78,6 +80,16 @@ impl Statements {
         }
         let message = format!("requestId {request_id} came with another statement before: give each its own");
         Err(Failure::new(ErrorCode::RequestIdReused, message))
+    }
+}
+
+impl Statements {
+    fn forget_request(&mut self, statement: &Statement) {
+        if let Some(request) = statement.request.request_id
+            && self.by_request.get(&request) == Some(&statement.id)
+        {
+            self.by_request.remove(&request);
+        }
     }
 }
 
@@ -233,6 +245,11 @@ impl StatementService {
         let _ = tokio::time::timeout(limit, self.inner.databases.close()).await;
     }
 
+    /// To be called as long as the coordinator lives.
+    pub(crate) async fn vacuum_regularly(self) {
+        vacuum::regularly(self.inner).await;
+    }
+
     /// To be called as long as the coordinator lives: lets go of results that nobody fetched for too long.
     pub(crate) async fn expire_results(self) {
         let kept = Duration::from_secs(self.inner.options.result_kept_s.max(1));
@@ -252,10 +269,8 @@ impl StatementService {
 
 impl Inner {
     fn forget(&self, statements: &mut Statements, id: StatementId) {
-        if let Some(forgotten) = statements.by_id.remove(&id)
-            && let Some(request) = forgotten.request.request_id
-        {
-            statements.by_request.remove(&request);
+        if let Some(forgotten) = statements.by_id.remove(&id) {
+            statements.forget_request(&forgotten);
         }
         self.results.remove(id);
     }
@@ -290,9 +305,12 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
-    if let Some(id) = request.request_id
-        && let Some(done) = writes::committed_before(inner, id).await?
-    {
+    let before = writes::committed_before(inner, request).await;
+    if before.as_ref().is_err_and(|failure| failure.code == ErrorCode::RequestIdReused) {
+        // The id is the committed request's, and must still be when that comes again.
+        inner.statements.lock().forget_request(statement);
+    }
+    if let Some(done) = before? {
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }
@@ -330,6 +348,15 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     };
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
+        Planned::Vacuum(request) => {
+            if let Scope::Transaction(_) = scope(session) {
+                let message = "VACUUM cannot run in a transaction";
+                return Err(Failure::new(ErrorCode::TransactionOpen, message));
+            }
+            let done = vacuum::statement(inner, request).await?;
+            return deliver(inner, statement, Rows::Ready(done)).await;
+        }
+        Planned::Rows(rows) => return deliver(inner, statement, Rows::Ready(rows)).await,
         Planned::Explain { query, logical, physical } => {
             let rows = explain_plan(inner, &query, logical, physical)?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use frazil_common::{Failure, SessionId, StatementId};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Where a statement is in its life. One state machine (`lifecycle`) moves it; REST, history and metrics read it.
@@ -77,6 +78,18 @@ pub struct StatementRequest {
 }
 
 impl StatementRequest {
+    /// Of what makes it this statement and no other: hexadecimal digits, the same in every process and version. It is kept
+    /// with the commit.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        for part in [Some(&self.sql), self.database.as_ref(), self.schema.as_ref()] {
+            // With its length, so that no two lists of parts give the same bytes.
+            digest.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            digest.update(part.map_or("", String::as_str));
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub fn new(sql: impl Into<String>, delivery: Delivery) -> Self {
         Self {
             sql: sql.into(),

@@ -71,6 +71,7 @@ fn commit_info(statement: &Statement) -> CommitInfo {
     CommitInfo {
         statement: Some(statement.id),
         request_id: statement.request.request_id.map(|id| id.to_string()),
+        fingerprint: statement.request.request_id.map(|_| statement.request.fingerprint()),
         ..CommitInfo::default()
     }
 }

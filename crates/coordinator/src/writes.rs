@@ -7,23 +7,28 @@ use arrow::datatypes::{DataType, Field, Schema};
 use frazil_common::{ErrorCode, Failure, failpoint};
 use frazil_engine::lake::{Answer, Begun, Counts, Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
-use uuid::Uuid;
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::statement::StatementRequest;
 use crate::transactions::Scope;
 
-/// What a request of this id has done before, its answer having been lost.
-pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<String>, Failure> {
+/// What a request of this id has done before, its answer having been lost. Another statement under the id of a request that
+/// was committed is refused: its client would take the first one's success for that of what it has sent now.
+pub async fn committed_before(inner: &Inner, request: &StatementRequest) -> Result<Option<String>, Failure> {
+    let Some(id) = request.request_id else { return Ok(None) };
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
-        if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
-            return Ok(Some(format!("the request {request} was applied before, as snapshot {snapshot}")));
+        let Some(found) = database.find_request(&id.to_string()).await.map_err(failed)? else { continue };
+        if found.fingerprint.is_some_and(|first| first != request.fingerprint()) {
+            let message = format!("requestId {id} came with another statement before: give each its own");
+            return Err(Failure::new(ErrorCode::RequestIdReused, message));
         }
+        return Ok(Some(format!("the request {id} was applied before, as snapshot {}", found.snapshot)));
     }
-    let done = inner.databases.find_request(&request.to_string()).await.map_err(failed)?;
-    Ok(done.map(|done| format!("the request {request} was applied before: {done}")))
+    let done = inner.databases.find_request(&id.to_string()).await.map_err(failed)?;
+    Ok(done.map(|done| format!("the request {id} was applied before: {done}")))
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.

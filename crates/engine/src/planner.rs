@@ -6,7 +6,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::CatalogProviderList;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -17,8 +19,8 @@ use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as ParsedStatement;
-use frazil_catalog::Databases;
+use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatement, Statement as ParsedStatement};
+use frazil_catalog::{Databases, ExternalTable};
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
@@ -29,7 +31,8 @@ use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, WriteOptions, Written,
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, VacuumRequest, WriteFilesExec,
+    WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
@@ -38,7 +41,7 @@ use crate::secrets::{self, SecretStatement, Secrets};
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace, Unload};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{explain, session, session_statements, suspects};
+use crate::{dialect, explain, session, session_statements, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -125,6 +128,9 @@ pub enum Planned {
         query: PlannedQuery,
         unload: Unload,
     },
+    Vacuum(VacuumRequest),
+    /// An answer that is there already.
+    Rows(RecordBatch),
     Session(SessionChange),
     /// Done while planning: declarations. The text tells the user.
     Done(String),
@@ -142,6 +148,8 @@ pub struct PlannedQuery {
     pub partitions: usize,
     /// Compressed bytes of all files it may read.
     pub scan_bytes: u64,
+    /// What it sees, which is not expired as long as this is held.
+    pub catalogs: Arc<dyn CatalogProviderList>,
     /// With the secrets that it may use.
     pub stores: Arc<ObjectStores>,
 }
@@ -172,9 +180,16 @@ impl Planner {
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
-        let external = Arc::default();
+        let external = Arc::new(ExternalTables::new(storage.clone()));
         let stores = ObjectStores::new(storage.clone());
         Ok(Arc::new(Self { base, databases, external, storage, stores, options, permits, threads, io }))
+    }
+
+    /// What reaches files outside of queries, with all secrets.
+    pub async fn file_env(&self) -> Result<Arc<RuntimeEnv>, Failure> {
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        session::statement_env(self.base.runtime_env(), stores).map_err(|error| to_failure(&error))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -240,9 +255,11 @@ impl Planner {
                 return Ok(Planned::Change(Change::DropSecret { name, if_exists }));
             }
         };
+        // External tables may be opened for it, with its secrets.
+        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         let mut state = session::statement_state(
-            &self.base,
-            lake::catalogs(&lakes, &self.base),
+            &base,
+            lake::catalogs(&lakes, &base),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -251,8 +268,8 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
-        if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
-            return Ok(Planned::Change(change));
+        if let Some(own) = lake::parse_own(&request.sql)? {
+            return plan_own(own, &lakes, &state).await;
         }
         if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
             return Ok(Planned::Session(change));
@@ -268,12 +285,17 @@ impl Planner {
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
-        if let Some(query) = lake::query_for(&statement, &state) {
-            statement = parse_one(&state, &query)?;
+        if let Some(rows) = lake::show(&statement, &lakes, &state).await? {
+            return Ok(Planned::Rows(rows));
         }
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::look_back(&mut statement, &lakes, &state).await?;
+        let declared = match &statement {
+            ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
+            _ => None,
+        };
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         let writing =
@@ -282,7 +304,7 @@ impl Planner {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
-            LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
+            LogicalPlan::Ddl(ddl) => self.declare(ddl, declared, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
                 Ok(Planned::Session(SessionChange::Set { key: session::full_key(&set.variable), value: set.value }))
@@ -350,6 +372,7 @@ impl Planner {
             partitions,
             scan_bytes: 0,
             stores: stores.clone(),
+            catalogs: state.catalog_list().clone(),
         };
         Ok(match planned {
             PlannedStage::Unload { .. } => unreachable!("it was returned above"),
@@ -442,6 +465,7 @@ impl Planner {
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes,
+            catalogs: state.catalog_list().clone(),
             stores: stores.clone(),
         })
     }
@@ -460,16 +484,30 @@ impl Planner {
         by_size.div_ceil(slots).saturating_mul(slots).clamp(base, base.max(slots * PARTITIONS_PER_SLOT_MAX))
     }
 
-    async fn declare(&self, ddl: DdlStatement, state: SessionState) -> Result<String, Failure> {
-        let (ddl, done) = match ddl {
+    /// Declares an external table, which `declared` is the statement of, or takes a declaration back.
+    async fn declare(
+        &self,
+        ddl: DdlStatement,
+        declared: Option<CreateExternalTableStatement>,
+        state: SessionState,
+    ) -> Result<String, Failure> {
+        let (ddl, done, name, definition) = match ddl {
             DdlStatement::CreateExternalTable(mut table) => {
                 self.check_external_table(&mut table)?;
                 let done = format!("table {} created", table.name);
-                (DdlStatement::CreateExternalTable(table), done)
+                let name = lake::resolve(table.name.clone(), &state);
+                let parts = [&*name.catalog, &*name.schema, &*name.table];
+                let exists = self.external.has(&name.catalog, &name.schema, &name.table);
+                let definition = match declared.filter(|_| !(exists && table.if_not_exists)) {
+                    Some(declared) => Some(lake::definition_of(&declared, parts, &table)?),
+                    None => None,
+                };
+                (DdlStatement::CreateExternalTable(table), done, name, definition)
             }
             DdlStatement::DropTable(table) => {
                 let done = format!("table {} dropped", table.name);
-                (DdlStatement::DropTable(table), done)
+                let name = lake::resolve(table.name.clone(), &state);
+                (DdlStatement::DropTable(table), done, name, None)
             }
             other => return Err(not_supported(&other.name().to_lowercase())),
         };
@@ -496,9 +534,18 @@ impl Planner {
             }
             return Err(failure);
         }
-        if let Some(name) = declared {
+        if let Some(name) = declared.clone() {
             self.refuse_empty_table(&context, name, &location).await?;
         }
+        let kept = match (definition, declared) {
+            (Some(definition), _) => {
+                let table = ExternalTable { schema: name.schema.to_string(), name: name.table.to_string(), definition };
+                self.external.keep(&name.catalog, table).await
+            }
+            (None, Some(_)) => Ok(()),
+            (None, None) => self.external.forget(&name.catalog, &name.schema, &name.table).await,
+        };
+        kept.map_err(Failure::from)?;
         Ok(done)
     }
 
@@ -538,13 +585,27 @@ impl Planner {
     }
 }
 
+async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {
+    match statement {
+        OwnStatement::Undrop { kind, name } => lake::plan_undrop(kind, &name, lakes, state).await.map(Planned::Change),
+        OwnStatement::Clone(clone) => lake::plan_clone(&clone, lakes, state).await.map(Planned::Change),
+        OwnStatement::Rename { kind, name, to } => {
+            lake::plan_rename(kind, &name, &to, lakes, state).map(Planned::Change)
+        }
+        OwnStatement::ShowSnapshots { database } => {
+            lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)
+        }
+        OwnStatement::Describe { name } => lake::describe(&name, state).await.map(Planned::Rows),
+        OwnStatement::Vacuum(vacuum) => lake::check_vacuum(vacuum).map(Planned::Vacuum),
+    }
+}
+
 fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure> {
     let trimmed = sql.trim().trim_end_matches(';').trim();
     if trimmed.is_empty() {
         return Err(Failure::new(ErrorCode::Syntax, "the statement is empty").at_position(1, 1));
     }
-    let dialect = state.config_options().sql_parser.dialect;
-    state.sql_to_statement(sql, &dialect).map_err(|error| match &error {
+    dialect::parse(sql, state).map_err(|error| match &error {
         // DataFusion counts what it parsed; a second statement is never run.
         DataFusionError::NotImplemented(message) if message.contains("multiple") => {
             Failure::new(ErrorCode::NotSupported, "a request holds one statement")

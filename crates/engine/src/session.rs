@@ -34,7 +34,8 @@ fn base_config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DEFAULT_DATABASE, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        // Each database has its own.
+        .with_information_schema(false);
     let options = config.options_mut();
     // Rows move between partitions by exchanges only; dealing them round-robin would make every task talk to every other.
     options.optimizer.enable_round_robin_repartition = false;
@@ -60,6 +61,12 @@ pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
         .with_runtime_env(env)
         .with_physical_optimizer_rules(rules::physical_rules())
         .build()
+}
+
+/// The base with the stores of a statement.
+pub fn with_stores(base: &SessionState, stores: Arc<ObjectStores>) -> Result<SessionState, Failure> {
+    let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
+    Ok(SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build())
 }
 
 /// A statement's own session: the base with its settings.
@@ -94,7 +101,7 @@ pub fn statement_state(
 
 /// The shared runtime with a cache of file listings for one statement: however often it names a table, and whatever is
 /// written meanwhile, it sees one set of files, and directories are listed once.
-fn statement_env(shared: &Arc<RuntimeEnv>, stores: Arc<ObjectStores>) -> Result<Arc<RuntimeEnv>> {
+pub fn statement_env(shared: &Arc<RuntimeEnv>, stores: Arc<ObjectStores>) -> Result<Arc<RuntimeEnv>> {
     let caches = &shared.cache_manager;
     let footers = caches.get_file_metadata_cache();
     let config = CacheManagerConfig::default()

@@ -31,19 +31,22 @@ async fn every_kind_of_moment_is_found() {
             assert_eq!(count(At::Timestamp(*time + Duration::from_millis(1))).await, index + 1);
             assert_eq!(count(At::Timestamp(*time - Duration::from_millis(1))).await, index);
             assert_eq!(count(At::BeforeStatement(*statement)).await, index);
+            assert_eq!(count(At::Statement(*statement)).await, index + 1);
         }
         let long_ago = database.snapshot(At::Timestamp(SystemTime::UNIX_EPOCH)).await.unwrap_err();
         assert_eq!(long_ago.code(), frazil_common::ErrorCode::UndefinedSnapshot);
         assert!(database.snapshot(At::Snapshot(SnapshotId(999))).await.is_err());
         assert!(database.snapshot(At::BeforeStatement(frazil_common::StatementId::mint())).await.is_err());
-        // Half of them are gone, and times are still found.
+        // Half of them are gone. The times when they were the latest are not found: the one before is not what was there.
         let odd: Vec<_> = snapshots.iter().map(|(id, ..)| *id).filter(|id| id.0 % 2 == 1).collect();
         database.expire_snapshots(&Expiry { snapshots: odd, ..Default::default() }).await.unwrap();
         for (snapshot, _, time) in &snapshots {
-            let found = database.snapshot(At::Timestamp(*time)).await.unwrap().snapshot.id;
             let latest = snapshots.last().unwrap().0;
-            let expected = if snapshot.0 % 2 == 0 || *snapshot == latest { snapshot.0 } else { snapshot.0 - 1 };
-            assert_eq!(found.0, expected);
+            let found = database.snapshot(At::Timestamp(*time)).await.map(|view| view.snapshot.id);
+            match snapshot.0 % 2 == 0 || *snapshot == latest {
+                true => assert_eq!(found.unwrap(), *snapshot),
+                false => assert_eq!(found.unwrap_err().code(), frazil_common::ErrorCode::UndefinedSnapshot),
+            }
         }
     })
     .await;
@@ -87,7 +90,7 @@ async fn dropped_tables_return_with_their_files() {
         assert!(database.dropped_tables().await.unwrap().is_empty());
         // The restored files share paths with the rows of the past, which may go.
         let later = SystemTime::now() + Duration::from_secs(7200);
-        database.expire_snapshots(&Expiry { older_than: Some(later), ..Default::default() }).await.unwrap();
+        database.expire_snapshots(&Expiry { superseded_before: Some(later), ..Default::default() }).await.unwrap();
         assert!(database.files_to_remove(later, &[]).await.unwrap().is_empty());
         assert_eq!(names(&database, &latest(&database).await, table).await.len(), 3);
     })
@@ -121,7 +124,7 @@ async fn clones_share_files_and_then_part() {
         transaction.remove_files(copy, &[files[0].id]).unwrap();
         commit(transaction).await;
         let later = SystemTime::now() + Duration::from_secs(7200);
-        database.expire_snapshots(&Expiry { older_than: Some(later), ..Default::default() }).await.unwrap();
+        database.expire_snapshots(&Expiry { superseded_before: Some(later), ..Default::default() }).await.unwrap();
         let removable = database.files_to_remove(later, &[]).await.unwrap();
         // Both rows of a.parquet are gone; b.parquet is the clone's.
         let paths: Vec<_> = removable.iter().map(|file| file.path.as_str()).collect();
@@ -150,7 +153,7 @@ async fn pinned_and_latest_snapshots_stay() {
         append(&database, table, vec![file("b.parquet", 0, 10)]).await;
 
         let later = SystemTime::now() + Duration::from_secs(7200);
-        let all = Expiry { older_than: Some(later), ..Default::default() };
+        let all = Expiry { superseded_before: Some(later), ..Default::default() };
         database.expire_snapshots(&all).await.unwrap();
         assert_eq!(names(&database, &pinned, table).await, ["a.parquet"]);
         assert!(database.files_to_remove(later, &[]).await.unwrap().is_empty());
@@ -194,7 +197,7 @@ async fn a_table_is_restored_once_and_field_ids_are_never_reused() {
         transaction.drop_column(table, ColumnId(2)).unwrap();
         commit(transaction).await;
         let later = SystemTime::now() + Duration::from_secs(7200);
-        database.expire_snapshots(&Expiry { older_than: Some(later), ..Default::default() }).await.unwrap();
+        database.expire_snapshots(&Expiry { superseded_before: Some(later), ..Default::default() }).await.unwrap();
         let other = create_table(&database, "other").await;
         let mut transaction = begin(&database).await;
         let added = transaction.add_column(table, None, Column::new("name", ColumnType::Int32)).unwrap();
@@ -209,6 +212,78 @@ async fn a_table_is_restored_once_and_field_ids_are_never_reused() {
         two.undrop_table(&dropped, Some("b")).await.unwrap();
         commit(one).await;
         conflict(two.commit(CommitInfo::default()).await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pinned_snapshot_is_never_expired() {
+    on_each_backing(|database| async move {
+        let table = create_table(&database, "t").await;
+        let expiring = tokio::spawn({
+            let database = database.clone();
+            async move {
+                for round in 0..60 {
+                    append(&database, table, vec![file(&format!("{round}.parquet"), 0, 1)]).await;
+                    let all = Expiry { superseded_before: Some(SystemTime::now()), ..Default::default() };
+                    database.expire_snapshots(&all).await.unwrap();
+                }
+            }
+        });
+        let readers = (0..4).map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    let (view, pin) = database.pinned(At::Latest).await.unwrap();
+                    tokio::task::yield_now().await;
+                    let kept = database.snapshot(At::Snapshot(pin.snapshot())).await;
+                    assert_eq!(kept.unwrap().snapshot.id, view.snapshot.id);
+                }
+            })
+        });
+        for reader in readers.collect::<Vec<_>>() {
+            reader.await.unwrap();
+        }
+        expiring.await.unwrap();
+        // With all pins gone, one snapshot is left.
+        let all = Expiry { superseded_before: Some(SystemTime::now()), ..Default::default() };
+        database.expire_snapshots(&all).await.unwrap();
+        assert_eq!(database.snapshots(10).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_moment_is_kept_as_long_as_it_is_within_the_time() {
+    on_each_backing(|database| async move {
+        let table = create_table(&database, "t").await;
+        let start = SystemTime::now() + Duration::from_secs(3600);
+        let hour = Duration::from_secs(3600);
+        for index in 0..4 {
+            let mut transaction = begin(&database).await;
+            transaction.add_files(table, vec![file(&format!("{index}.parquet"), 0, 1)]).unwrap();
+            transaction.commit(CommitInfo { time: Some(start + index * hour), ..Default::default() }).await.unwrap();
+        }
+        // What was there half an hour after the second commit is the second commit.
+        let limit = start + hour + hour / 2;
+        let expiry = Expiry { superseded_before: Some(limit), ..Default::default() };
+        let (expirable, _) = database.would_expire(&expiry, &[]).await.unwrap();
+        assert_eq!(database.snapshots(10).await.unwrap().len(), 6);
+        assert_eq!(database.expire_snapshots(&expiry).await.unwrap(), expirable);
+        assert_eq!(names(&database, &database.snapshot(At::Timestamp(limit)).await.unwrap(), table).await.len(), 2);
+        assert!(database.snapshot(At::Timestamp(limit - hour)).await.is_err());
+        assert_eq!(database.snapshots(10).await.unwrap().len(), 3);
+        // The files of a table that is gone are told before and after in the same way.
+        let mut transaction = begin(&database).await;
+        transaction.drop_table(table).unwrap();
+        commit(transaction).await;
+        let all = Expiry { superseded_before: Some(start + 9 * hour), ..Default::default() };
+        let (snapshots, files) = database.would_expire(&all, &[]).await.unwrap();
+        assert_eq!((snapshots.len(), files.len()), (3, 4));
+        assert_eq!(database.dropped_tables().await.unwrap().len(), 1);
+        database.expire_snapshots(&all).await.unwrap();
+        assert_eq!(database.files_to_remove(start + 9 * hour, &[]).await.unwrap().len(), 4);
+        assert!(database.dropped_tables().await.unwrap().is_empty());
     })
     .await;
 }

@@ -83,7 +83,10 @@ async fn a_cloned_database_keeps_its_files_alive() {
     let table = create_table(&source, "t").await;
     let first = append(&source, table, vec![file("a.parquet", 0, 10)]).await;
     append(&source, table, vec![file("b.parquet", 10, 20)]).await;
-    let clone = databases.clone_database("source", At::Snapshot(first), "copy", CommitInfo::default()).await.unwrap();
+    let clone = databases
+        .clone_database("source", At::Snapshot(first), "copy", |view| Ok(view.sql.clone()), CommitInfo::default())
+        .await
+        .unwrap();
     let view = latest(&clone).await;
     let cloned = view.table("main", "t").unwrap();
     let files = clone.files(&view, cloned.id, &FileFilter::default()).await.unwrap();
@@ -95,7 +98,7 @@ async fn a_cloned_database_keeps_its_files_alive() {
     truncate.truncate_table(table).await.unwrap();
     commit(truncate).await;
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
-    source.expire_snapshots(&Expiry { older_than: Some(later), ..Default::default() }).await.unwrap();
+    source.expire_snapshots(&Expiry { superseded_before: Some(later), ..Default::default() }).await.unwrap();
     let others = databases.all().await.unwrap();
     let removable = source.files_to_remove(later, &others).await.unwrap();
     let paths: Vec<_> = removable.iter().map(|file| file.path.as_str()).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Transaction;
-use crate::error::{CatalogError, Result};
+use crate::error::{CatalogError, Named, Result};
 use crate::ids::{ColumnId, SchemaId, TableId, ViewId};
 use crate::model::{Column, DefaultValue, Place, Relation, Schema, SortKey, Table, View};
 use crate::sql::quote;
@@ -21,6 +21,7 @@ impl Transaction {
         if self.draft.schema(name).is_ok() {
             return Err(CatalogError::DuplicateSchema(name.to_owned()));
         }
+        check_case(Named::Schema, name, self.draft.schemas().map(|schema| schema.name.as_str()))?;
         let id = SchemaId(self.local());
         let uuid = Uuid::now_v7().to_string();
         let path = directory(name, &uuid);
@@ -91,8 +92,11 @@ impl Transaction {
     /// Within its schema: DuckLake finds a table's files below its schema's path.
     pub fn rename_table(&mut self, id: TableId, name: &str) -> Result<()> {
         check_name("table", name)?;
-        let schema = self.draft.table_by_id(id)?.schema_id;
-        self.check_name_is_free(schema, name)?;
+        let table = self.draft.table_by_id(id)?;
+        // A table may change the case of its own name.
+        if !table.name.eq_ignore_ascii_case(name) || table.name == name {
+            self.check_name_is_free(table.schema_id, name)?;
+        }
         self.edit_table(id, |table| {
             name.clone_into(&mut table.name);
             Ok(())
@@ -138,6 +142,8 @@ impl Transaction {
             if siblings.iter().any(|one| one.name == name && one.id != column) {
                 return Err(CatalogError::DuplicateColumn { table: label, column: name.to_owned() });
             }
+            let others = siblings.iter().filter(|one| one.id != column);
+            check_case(Named::Column, name, others.map(|one| one.name.as_str()))?;
             let before = std::mem::replace(&mut find_mut(table, column)?.name, name.to_owned());
             let (before, after) = (SortKey::column(&before).expression, SortKey::column(name).expression);
             table.sort_keys.iter_mut().filter(|key| key.expression == before).for_each(|key| {
@@ -230,7 +236,7 @@ impl Transaction {
     pub(super) fn check_name_is_free(&self, schema: SchemaId, name: &str) -> Result<()> {
         match self.draft.relation(schema, name) {
             Some(_) => Err(CatalogError::DuplicateTable(format!("{}.{name}", self.draft.schema_by_id(schema)?.name))),
-            None => Ok(()),
+            None => check_case(Named::Table, name, self.draft.relations(schema).map(|(other, _)| other)),
         }
     }
 
@@ -269,6 +275,7 @@ fn push_column(table: &mut Table, parent: Option<ColumnId>, mut column: Column) 
     if siblings.iter().any(|one| one.name == column.name) {
         return Err(CatalogError::DuplicateColumn { table: label, column: column.name });
     }
+    check_case(Named::Column, &column.name, siblings.iter().map(|one| one.name.as_str()))?;
     let id = column.id;
     siblings.push(column);
     table.column_id_max = next;
@@ -328,6 +335,16 @@ fn set_tag(tags: &mut BTreeMap<String, String>, key: &str, value: Option<&str>) 
     match value {
         Some(value) => _ = tags.insert(key.to_owned(), value.to_owned()),
         None => _ = tags.remove(key),
+    }
+}
+
+/// Names that differ in case only cannot be beside each other. Like DuckDB, this looks at ASCII letters only.
+pub(crate) fn check_case<'a>(kind: Named, name: &str, mut others: impl Iterator<Item = &'a str>) -> Result<()> {
+    match others.find(|other| other.eq_ignore_ascii_case(name) && *other != name) {
+        Some(existing) => {
+            Err(CatalogError::CaseConflict { kind, name: name.to_owned(), existing: existing.to_owned() })
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
 use datafusion::execution::TaskContext;
-use frazil_catalog::{CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction};
+use frazil_catalog::{
+    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction, View,
+};
 use frazil_common::{ErrorCode, Failure};
 
+use super::clone::{Place, query_elsewhere};
 use super::report::Report;
 use super::table::store_url;
 use super::to_failure;
@@ -22,6 +25,12 @@ pub enum Change {
     },
     UndropDatabase {
         name: String,
+    },
+    CloneDatabase {
+        source: String,
+        at: At,
+        name: String,
+        if_not_exists: bool,
     },
     CreateSecret {
         secret: SecretRecord,
@@ -50,7 +59,7 @@ impl Change {
             Self::CreateDatabase { name, if_not_exists } => {
                 let created = databases.create_for(&name, Some(DEFAULT_SCHEMA), request).await;
                 match created {
-                    Err(frazil_catalog::CatalogError::DuplicateDatabase(_)) if if_not_exists => {
+                    Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     created => {
@@ -60,7 +69,7 @@ impl Change {
                 }
             }
             Self::DropDatabase { name, if_exists } => match databases.drop_for(&name, request).await {
-                Err(frazil_catalog::CatalogError::UndefinedDatabase(_)) if if_exists => {
+                Err(CatalogError::UndefinedDatabase(_)) if if_exists => {
                     format!("database {name} does not exist")
                 }
                 dropped => {
@@ -71,6 +80,23 @@ impl Change {
             Self::UndropDatabase { name } => {
                 databases.undrop_for(&name, request).await.map_err(|error| to_failure(&error))?;
                 format!("database {name} restored")
+            }
+            Self::CloneDatabase { source, at, name, if_not_exists } => {
+                let from = Place { database: &source, schema: None };
+                let to = Place { database: &name, schema: None };
+                let query = |view: &View| {
+                    query_elsewhere(view, from, to).map_err(|failure| CatalogError::Invalid(failure.message))
+                };
+                match databases.clone_database(&source, at, &name, query, info).await {
+                    Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
+                        format!("database {name} exists already")
+                    }
+                    cloned => {
+                        let database = cloned.map_err(|error| to_failure(&error))?;
+                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        format!("database {name} cloned from {source}")
+                    }
+                }
             }
             Self::CreateSecret { secret, if_exists } => {
                 let name = secret.name.clone();

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::error::DataFusionError;
@@ -19,25 +20,29 @@ use frazil_catalog::{Column, DefaultValue, Relation, Table, TableId, Transaction
 use frazil_common::{ErrorCode, Failure};
 
 use super::names::Lakes;
+use super::past::look_back;
+use super::statements::Kind;
 use super::{Change, to_failure};
 use crate::errors::to_failure as from_datafusion;
 
 /// The dialect that views are kept in.
-const VIEW_DIALECT: &str = "frazil";
+pub(super) const VIEW_DIALECT: &str = "frazil";
 
 /// What a statement changes, if it is one of those that change what there is.
 pub async fn plan_ddl(
     statement: &ParsedStatement,
-    lakes: &Lakes,
+    lakes: &Arc<Lakes>,
     state: &SessionState,
 ) -> Result<Option<Change>, Failure> {
     let ParsedStatement::Statement(statement) = statement else { return Ok(None) };
     let ddl = Ddl { lakes, state };
     let change = match statement.as_ref() {
         Statement::CreateDatabase { db_name, if_not_exists, .. } => {
+            refuse_more(statement, "CREATE DATABASE", db_name, *if_not_exists)?;
             Change::CreateDatabase { name: one_part(db_name)?, if_not_exists: *if_not_exists }
         }
         Statement::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
+            refuse_more(statement, "CREATE SCHEMA", name, *if_not_exists)?;
             ddl.create_schema(name, *if_not_exists)?
         }
         Statement::Drop { object_type, if_exists, names, cascade, .. } => {
@@ -59,40 +64,78 @@ pub async fn plan_ddl(
     Ok(Some(change))
 }
 
-/// `UNDROP DATABASE | TABLE name`, which the parser does not know.
-pub async fn plan_undrop(sql: &str, lakes: &Lakes, state: &SessionState) -> Result<Option<Change>, Failure> {
-    let mut words = sql.split_whitespace();
-    if !words.next().is_some_and(|word| word.eq_ignore_ascii_case("undrop")) {
-        return Ok(None);
-    }
-    let rest: Vec<&str> = words.collect();
-    let [kind, name] = rest.as_slice() else {
-        return Err(Failure::new(ErrorCode::Syntax, "UNDROP takes DATABASE or TABLE and a name"));
+/// The full name of a table or view.
+pub(super) fn reference(name: &ObjectName, state: &SessionState) -> Result<ResolvedTableReference, Failure> {
+    let reference = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
+    Ok(resolve(reference, state))
+}
+
+/// A schema's full name, which has one part less; the table is empty.
+pub(super) fn schema_reference(name: &ObjectName, state: &SessionState) -> Result<ResolvedTableReference, Failure> {
+    let reference = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
+    let default = &state.config_options().catalog.default_catalog;
+    let (catalog, schema) = match &reference {
+        TableReference::Bare { table } => (default.as_str(), table),
+        TableReference::Partial { schema, table } => (schema.as_ref(), table),
+        TableReference::Full { .. } => {
+            return Err(Failure::new(ErrorCode::Syntax, format!("schema name \"{name}\" has too many parts")));
+        }
     };
-    let name = name.trim_end_matches(';');
-    if kind.eq_ignore_ascii_case("database") {
-        return Ok(Some(Change::UndropDatabase { name: TableReference::parse_str(name).table().to_owned() }));
+    Ok(ResolvedTableReference { catalog: catalog.into(), schema: schema.clone(), table: "".into() })
+}
+
+pub(super) fn refuse_external(lakes: &Lakes, name: &ResolvedTableReference) -> Result<(), Failure> {
+    match lakes.external().has(&name.catalog, &name.schema, &name.table) {
+        true => {
+            let message = format!("table \"{}.{}\" already exists", name.schema, name.table);
+            Err(Failure::new(ErrorCode::DuplicateTable, message))
+        }
+        false => Ok(()),
     }
-    if !kind.eq_ignore_ascii_case("table") {
-        return Err(not_supported(&format!("UNDROP {}", kind.to_uppercase())));
-    }
-    let reference = resolve(TableReference::parse_str(name), state);
-    let (mut transaction, _) = begin(lakes, &reference)?;
-    let dropped = transaction.database().dropped_tables().await.map_err(|error| to_failure(&error))?;
-    let schema = transaction.view().schema(&reference.schema).map_err(|error| to_failure(&error))?.id;
-    let latest = dropped.iter().filter(|table| table.schema_id == schema && table.name == *reference.table);
-    let Some(latest) = latest.max_by_key(|table| table.dropped_in) else {
-        let message = format!("no dropped table \"{}.{}\" is kept", reference.schema, reference.table);
-        return Err(Failure::new(ErrorCode::UndefinedTable, message));
-    };
-    transaction.undrop_table(latest, None).await.map_err(|error| to_failure(&error))?;
-    Ok(Some(commit(transaction, format!("table {} restored", reference.table))))
 }
 
 /// A table's full name.
 pub fn resolve(name: TableReference, state: &SessionState) -> ResolvedTableReference {
     let catalog = &state.config_options().catalog;
     name.resolve(&catalog.default_catalog, &catalog.default_schema)
+}
+
+/// `ALTER VIEW … RENAME TO …`. DuckLake knows no other name of a schema than its first, and a database is known by its own.
+pub fn plan_rename(
+    kind: Kind,
+    name: &ObjectName,
+    to: &ObjectName,
+    lakes: &Lakes,
+    state: &SessionState,
+) -> Result<Change, Failure> {
+    match kind {
+        Kind::View => {}
+        Kind::Schema => return Err(not_supported("ALTER SCHEMA … RENAME")),
+        Kind::Database => return Err(not_supported("ALTER DATABASE … RENAME")),
+        Kind::Table => return Err(not_supported("this form of ALTER TABLE")),
+    }
+    let from = reference(name, state)?;
+    let (mut transaction, _) = begin(lakes, &from)?;
+    let contents = transaction.view();
+    let view = contents.view(&from.schema, &from.table).map_err(|error| to_failure(&error))?;
+    let to = new_name(to, &from)?;
+    refuse_external(lakes, &ResolvedTableReference { table: to.as_str().into(), ..from.clone() })?;
+    let renamed = transaction
+        .drop_view(view.id)
+        .and_then(|()| transaction.create_view(view.schema_id, &to, &view.sql, &view.dialect));
+    renamed.map_err(|error| to_failure(&error))?;
+    Ok(commit(transaction, format!("view {} renamed to {to}", from.table)))
+}
+
+/// The last part of a new name, which must not lead elsewhere.
+fn new_name(name: &ObjectName, from: &ResolvedTableReference) -> Result<String, Failure> {
+    let to = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
+    let stays = to.schema().is_none_or(|schema| schema == &*from.schema)
+        && to.catalog().is_none_or(|catalog| catalog == &*from.catalog);
+    match stays {
+        true => Ok(to.table().to_owned()),
+        false => Err(not_supported(&format!("renaming \"{}.{}\" into another schema", from.schema, from.table))),
+    }
 }
 
 /// A transaction on the database of a name.
@@ -135,32 +178,13 @@ impl VisitorMut for Qualify<'_> {
 }
 
 struct Ddl<'a> {
-    lakes: &'a Lakes,
+    lakes: &'a Arc<Lakes>,
     state: &'a SessionState,
 }
 
 impl Ddl<'_> {
-    fn reference(&self, name: &ObjectName) -> Result<ResolvedTableReference, Failure> {
-        let reference = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
-        Ok(resolve(reference, self.state))
-    }
-
-    /// A schema's name has one part less.
-    fn schema_reference(&self, name: &ObjectName) -> Result<ResolvedTableReference, Failure> {
-        let reference = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
-        let default = &self.state.config_options().catalog.default_catalog;
-        let (catalog, schema) = match &reference {
-            TableReference::Bare { table } => (default.as_str(), table),
-            TableReference::Partial { schema, table } => (schema.as_ref(), table),
-            TableReference::Full { .. } => {
-                return Err(Failure::new(ErrorCode::Syntax, format!("schema name \"{name}\" has too many parts")));
-            }
-        };
-        Ok(ResolvedTableReference { catalog: catalog.into(), schema: schema.clone(), table: "".into() })
-    }
-
     fn create_schema(&self, name: &ObjectName, if_not_exists: bool) -> Result<Change, Failure> {
-        let reference = self.schema_reference(name)?;
+        let reference = schema_reference(name, self.state)?;
         let (mut transaction, _) = begin(self.lakes, &reference)?;
         if if_not_exists && transaction.view().schema(&reference.schema).is_ok() {
             return Ok(Change::Nothing { done: format!("schema {} exists already", reference.schema) });
@@ -170,7 +194,7 @@ impl Ddl<'_> {
     }
 
     fn drop_schema(&self, name: &ObjectName, if_exists: bool, cascade: bool) -> Result<Change, Failure> {
-        let reference = self.schema_reference(name)?;
+        let reference = schema_reference(name, self.state)?;
         let (mut transaction, _) = begin(self.lakes, &reference)?;
         let id = match transaction.view().schema(&reference.schema) {
             Ok(schema) => schema.id,
@@ -189,7 +213,7 @@ impl Ddl<'_> {
 
     /// `None`: it is not the catalog's, but may be an external table.
     fn drop_relation(&self, name: &ObjectName, kind: ObjectType, if_exists: bool) -> Result<Option<Change>, Failure> {
-        let reference = self.reference(name)?;
+        let reference = reference(name, self.state)?;
         let Some(seen) = self.lakes.get(&reference.catalog) else { return Ok(None) };
         let view = &seen.view;
         let relation =
@@ -222,7 +246,7 @@ impl Ddl<'_> {
         if view.materialized || view.temporary {
             return Err(not_supported("a materialized or temporary view"));
         }
-        let reference = self.reference(&view.name)?;
+        let reference = reference(&view.name, self.state)?;
         let (mut transaction, _) = begin(self.lakes, &reference)?;
         let mut query = view.query.clone();
         self.qualify(&mut query)?;
@@ -234,7 +258,9 @@ impl Ddl<'_> {
             }
         };
         // It must be a query that can be planned now.
-        let plan = self.state.create_logical_plan(&sql).await.map_err(|error| from_datafusion(&error))?;
+        let mut parsed = crate::dialect::parse(&sql, self.state).map_err(|error| from_datafusion(&error))?;
+        look_back(&mut parsed, self.lakes, self.state).await?;
+        let plan = self.state.statement_to_plan(parsed).await.map_err(|error| from_datafusion(&error))?;
         crate::planner::refuse_unsupported(&plan)?;
         let contents = transaction.view();
         let schema = contents.schema(&reference.schema).map_err(|error| to_failure(&error))?.id;
@@ -247,7 +273,7 @@ impl Ddl<'_> {
             }
             _ => {}
         }
-        self.refuse_external(&reference)?;
+        refuse_external(self.lakes, &reference)?;
         transaction.create_view(schema, &reference.table, &sql, VIEW_DIALECT).map_err(|error| to_failure(&error))?;
         Ok(commit(transaction, format!("view {} created", reference.table)))
     }
@@ -267,30 +293,20 @@ impl Ddl<'_> {
         }
     }
 
-    fn refuse_external(&self, name: &ResolvedTableReference) -> Result<(), Failure> {
-        match self.lakes.external().has(&name.catalog, &name.schema, &name.table) {
-            true => {
-                let message = format!("table \"{}.{}\" already exists", name.schema, name.table);
-                Err(Failure::new(ErrorCode::DuplicateTable, message))
-            }
-            false => Ok(()),
-        }
-    }
-
     async fn alter_table(
         &self,
         name: &ObjectName,
         if_exists: bool,
         operations: &[AlterTableOperation],
     ) -> Result<Change, Failure> {
-        let reference = self.reference(name)?;
+        let reference = reference(name, self.state)?;
         let (mut transaction, exists) = begin(self.lakes, &reference)?;
         if !exists && if_exists {
             return Ok(Change::Nothing { done: format!("table {} does not exist", reference.table) });
         }
         let id = table_id(&transaction, &reference)?;
         for operation in operations {
-            self.alter(&mut transaction, id, operation).await?;
+            self.alter(&mut transaction, &reference, id, operation).await?;
         }
         Ok(commit(transaction, format!("table {} altered", reference.table)))
     }
@@ -298,6 +314,7 @@ impl Ddl<'_> {
     async fn alter(
         &self,
         transaction: &mut Transaction,
+        reference: &ResolvedTableReference,
         id: TableId,
         operation: &AlterTableOperation,
     ) -> Result<(), Failure> {
@@ -335,14 +352,33 @@ impl Ddl<'_> {
             AlterTableOperation::RenameTable {
                 table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
             } => {
-                let to = self.reference(name)?;
-                transaction.rename_table(id, &to.table)
+                let to = new_name(name, reference)?;
+                refuse_external(
+                    self.lakes,
+                    &ResolvedTableReference { table: to.as_str().into(), ..reference.clone() },
+                )?;
+                transaction.rename_table(id, &to)
             }
             AlterTableOperation::AlterColumn { column_name, op } => {
                 let column = column(column_name)?;
                 match op {
                     AlterColumnOperation::SetNotNull => {
-                        return Err(not_supported("SET NOT NULL on a column that may have nulls already"));
+                        let statistics = transaction.table_statistics(id, &[column]).await;
+                        let statistics = statistics.map_err(|error| to_failure(&error))?;
+                        // A commit that adds rows meanwhile excludes this one.
+                        match statistics.columns.first().and_then(|known| known.null_count) {
+                            Some(0) => transaction.set_nulls_allowed(id, column, false),
+                            Some(_) => {
+                                let message = format!(
+                                    "column \"{column_name}\" has nulls, in rows that are there or were deleted"
+                                );
+                                return Err(Failure::new(ErrorCode::NotNullViolation, message));
+                            }
+                            None => {
+                                let what = "SET NOT NULL on a column of which not all files tell whether it has nulls";
+                                return Err(not_supported(what));
+                            }
+                        }
                     }
                     AlterColumnOperation::DropNotNull => transaction.set_nulls_allowed(id, column, true),
                     AlterColumnOperation::DropDefault => transaction.set_default(id, column, None),
@@ -394,6 +430,15 @@ impl Ddl<'_> {
     }
 }
 
+/// The parser knows more of these statements than is done.
+fn refuse_more(statement: &Statement, what: &str, name: &ObjectName, if_not_exists: bool) -> Result<(), Failure> {
+    let all = format!("{what} {}{name}", if if_not_exists { "IF NOT EXISTS " } else { "" });
+    match statement.to_string() == all {
+        true => Ok(()),
+        false => Err(not_supported(&format!("{statement}: only {all}"))),
+    }
+}
+
 /// Defaults are literals for now: expressions are kept in DuckDB's dialect, which is not ours.
 pub(super) fn literal_text(default: &Expr) -> Result<String, Failure> {
     match default {
@@ -404,11 +449,11 @@ pub(super) fn literal_text(default: &Expr) -> Result<String, Failure> {
     }
 }
 
-fn commit(transaction: Transaction, done: String) -> Change {
+pub(super) fn commit(transaction: Transaction, done: String) -> Change {
     Change::Commit { transaction: Box::new(transaction), done }
 }
 
-fn one_part(name: &ObjectName) -> Result<String, Failure> {
+pub(super) fn one_part(name: &ObjectName) -> Result<String, Failure> {
     let reference = object_name_to_table_reference(name.clone(), true).map_err(|error| from_datafusion(&error))?;
     match reference {
         TableReference::Bare { table } => Ok(table.to_string()),

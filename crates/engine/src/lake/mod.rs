@@ -1,48 +1,64 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
-//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
-//! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `files` (which files a
-//! table has),
-//! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
-//! `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge` and `show`
-//! (statements) and `change` (what a statement wants of the catalog).
+//! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
+//! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
+//! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
+//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `statements` (what the
+//! parser does not know), `ddl`, `clone`, `undrop`, `dml`, `rows`, `merge`, `show` and `snapshots` (statements), `change` (what a statement wants of
+//! the catalog) and `vacuum` (what nobody needs any more).
 
 mod change;
+mod clone;
 mod columns;
 mod ddl;
 mod deletes;
 mod dml;
+mod external;
 mod field_ids;
 mod files;
+mod information;
+mod listing;
 mod merge;
 mod names;
+mod past;
 mod places;
 mod report;
 mod rows;
 mod show;
+mod snapshots;
+mod statements;
 mod table;
+mod undrop;
 mod upload;
+mod vacuum;
 mod write;
 mod write_changes;
 mod write_deletes;
 
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
+pub use clone::plan_clone;
 pub(crate) use columns::table_schema;
 pub(crate) use ddl::{begin, resolve, table_id};
-pub use ddl::{plan_ddl, plan_undrop};
+pub use ddl::{plan_ddl, plan_rename};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
+pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
 pub use files::table_function as files_function;
 pub use merge::as_merge;
-pub use names::{ExternalTables, Lakes, catalogs};
+pub use names::{Lakes, catalogs};
+pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
 pub use report::{Report, read_reports};
 pub use rows::RowChanges;
-pub use show::query_for;
+pub use show::{describe, show};
+pub use snapshots::show_snapshots;
+pub use statements::{OwnStatement, parse_own};
 pub use table::LakeTable;
 pub(crate) use table::{default_value, store_path, store_url};
+pub use undrop::plan_undrop;
 pub use upload::Begun;
+pub use vacuum::{VacuumOptions, VacuumRequest, Vacuumed, check_vacuum, vacuum, vacuumed_rows};
 pub use write::{WriteFilesExec, WriteTarget};
 pub use write_changes::WriteChangesExec;
 pub use write_deletes::{DeleteTarget, WriteDeletesExec};

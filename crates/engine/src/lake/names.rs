@@ -1,48 +1,33 @@
 //! The databases as one statement sees them: each at a snapshot, however long the statement takes and whatever is committed
 //! meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
-    TableProvider,
-};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
-    At, ColumnId, DataFile, Database, Databases, FileFilter, Relation, SnapshotView, TableId, TableStatistics,
+    At, ColumnId, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId, TableStatistics,
     Transaction,
 };
+use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 
+use super::external::ExternalTables;
+use super::information::WithInformation;
+use super::past::look_back;
 use super::table::LakeTable;
 use super::to_datafusion;
+use crate::dialect::parse;
 
-/// Tables declared over files that somebody else keeps. They live as long as the coordinator.
-#[derive(Debug, Default)]
-pub struct ExternalTables {
-    schemas: Mutex<HashMap<(String, String), Arc<MemorySchemaProvider>>>,
-}
-
-impl ExternalTables {
-    fn schema(&self, database: &str, schema: &str) -> Arc<MemorySchemaProvider> {
-        self.schemas.lock().entry((database.to_owned(), schema.to_owned())).or_default().clone()
-    }
-
-    pub fn has(&self, database: &str, schema: &str, table: &str) -> bool {
-        self.schema(database, schema).table_exist(table)
-    }
-
-    /// Whether a schema has any, so that it is not dropped under them.
-    pub fn is_used(&self, database: &str, schema: &str) -> bool {
-        !self.schema(database, schema).table_names().is_empty()
-    }
-}
+/// Views that look at views. Two that were replaced to look at each other would have no end.
+const VIEW_DEPTH_MAX: usize = 64;
 
 /// A database at the snapshot that a statement sees.
 #[derive(Clone)]
@@ -52,11 +37,13 @@ pub struct Seen {
     pub view: Arc<SnapshotView>,
     /// What the session has changed and not yet committed.
     transaction: Option<Arc<Transaction>>,
+    /// Keeps the snapshot as long as anyone looks at it; a transaction has its own.
+    _pin: Option<Pin>,
 }
 
 impl Seen {
-    pub fn at(database: Database, view: Arc<SnapshotView>) -> Self {
-        Self { database, view, transaction: None }
+    pub fn at(database: Database, view: Arc<SnapshotView>, pin: Pin) -> Self {
+        Self { database, view, transaction: None, _pin: Some(pin) }
     }
 
     /// The changes of a statement: on top of those of its session's transaction.
@@ -86,11 +73,14 @@ impl Seen {
     }
 }
 
-/// Every database at the snapshot that a statement sees.
+/// Every database at the snapshot that a statement sees. Keeps these snapshots from being expired.
 #[derive(Clone)]
 pub struct Lakes {
     databases: BTreeMap<String, Seen>,
     external: Arc<ExternalTables>,
+    /// Databases as they were, by `database@snapshot`: those that a statement has named. Each has that one database and no
+    /// external tables.
+    past: Arc<Mutex<BTreeMap<String, Arc<Lakes>>>>,
 }
 
 impl fmt::Debug for Lakes {
@@ -104,10 +94,22 @@ impl Lakes {
     pub async fn latest(databases: &Databases, external: Arc<ExternalTables>) -> Result<Arc<Self>> {
         let mut seen = BTreeMap::new();
         for database in databases.current().await.map_err(to_datafusion)? {
-            let view = database.snapshot(At::Latest).await.map_err(to_datafusion)?;
-            seen.insert(database.name().to_owned(), Seen::at(database, view));
+            let (view, pin) = database.pinned(At::Latest).await.map_err(to_datafusion)?;
+            external.load(&database).await.map_err(to_datafusion)?;
+            seen.insert(database.name().to_owned(), Seen::at(database, view, pin));
         }
-        Ok(Arc::new(Self { databases: seen, external }))
+        Ok(Arc::new(Self { databases: seen, external, past: Arc::default() }))
+    }
+
+    /// Lets the statement see a database as it was, and returns the catalog's name.
+    pub(super) fn add_past(&self, database: &Database, view: Arc<SnapshotView>, pin: Pin) -> String {
+        // No database has an `@` in its name.
+        let name = format!("{}@{}", database.name(), view.snapshot.id);
+        let seen = Seen::at(database.clone(), view, pin);
+        let databases = BTreeMap::from([(database.name().to_owned(), seen)]);
+        let lakes = Self { databases, external: Arc::new(ExternalTables::none()), past: Arc::default() };
+        self.past.lock().entry(name.clone()).or_insert_with(|| Arc::new(lakes));
+        name
     }
 
     pub fn get(&self, database: &str) -> Option<&Seen> {
@@ -120,7 +122,7 @@ impl Lakes {
         let database = transaction.database().clone();
         let view = Arc::new(transaction.view());
         let name = database.name().to_owned();
-        changed.databases.insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)) });
+        changed.databases.insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)), _pin: None });
         changed
     }
 
@@ -136,20 +138,53 @@ impl Lakes {
 
 /// The catalogs of a statement: the databases. `base` plans views.
 pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn CatalogProviderList> {
-    let list = MemoryCatalogProviderList::new();
-    for name in lakes.databases.keys() {
-        let names = Names { lakes: lakes.clone(), base: base.clone(), database: name.clone() };
-        list.register_catalog(name.clone(), Arc::new(LakeDatabase(names)));
+    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0 })
+}
+
+/// What names are looked up in.
+#[derive(Clone)]
+pub(super) struct Catalogs {
+    pub(super) lakes: Arc<Lakes>,
+    base: Arc<SessionState>,
+    /// Views that are being planned, one inside the other.
+    views: usize,
+}
+
+impl fmt::Debug for Catalogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lakes.fmt(f)
     }
-    Arc::new(list)
+}
+
+impl CatalogProviderList for Catalogs {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    /// Databases as they were are found, but not shown.
+    fn catalog_names(&self) -> Vec<String> {
+        self.lakes.databases.keys().cloned().collect()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        if self.lakes.databases.contains_key(name) {
+            let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
+            return Some(Arc::new(WithInformation::new(name, Arc::new(LakeDatabase(names)), self.clone())));
+        }
+        let past = self.lakes.past.lock().get(name).cloned()?;
+        let database = past.databases.keys().next()?.clone();
+        let catalogs = Self { lakes: past, ..self.clone() };
+        Some(Arc::new(LakeDatabase(Names { catalogs, database, is_past: true })))
+    }
 }
 
 /// What it takes to find any name from within a database.
 #[derive(Clone)]
 struct Names {
-    lakes: Arc<Lakes>,
-    base: Arc<SessionState>,
+    catalogs: Catalogs,
     database: String,
+    /// The database as it was.
+    is_past: bool,
 }
 
 impl fmt::Debug for Names {
@@ -160,7 +195,7 @@ impl fmt::Debug for Names {
 
 impl Names {
     fn seen(&self) -> &Seen {
-        self.lakes.get(&self.database).expect("names are made for databases that are there")
+        self.catalogs.lakes.get(&self.database).expect("names are made for databases that are there")
     }
 }
 
@@ -185,8 +220,9 @@ struct LakeSchema {
 }
 
 impl LakeSchema {
-    fn external(&self) -> Arc<MemorySchemaProvider> {
-        self.names.lakes.external.schema(&self.names.database, &self.schema)
+    /// Those of this database and schema.
+    fn external(&self) -> (&ExternalTables, &str, &str) {
+        (&self.names.catalogs.lakes.external, &self.names.database, &self.schema)
     }
 
     fn relation(&self, name: &str) -> Option<Relation> {
@@ -194,21 +230,43 @@ impl LakeSchema {
         view.relation(view.schema(&self.schema).ok()?.id, name)
     }
 
-    /// Views have full names in them, so that it does not matter from where they are looked at.
+    /// Views have full names in them, so that it does not matter from where they are looked at. Of a view as it was, the
+    /// tables are as they were, too.
     async fn plan_view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
-        let Names { lakes, base, .. } = &self.names;
-        let catalogs = catalogs(lakes, base);
-        let state = SessionStateBuilder::new_from_existing(base.as_ref().clone()).with_catalog_list(catalogs).build();
-        let plan = state.create_logical_plan(sql).await?;
+        let Names { catalogs, database, is_past } = &self.names;
+        let views = catalogs.views + 1;
+        if views > VIEW_DEPTH_MAX {
+            return Err(refuse(ErrorCode::TooComplex, format!("more than {VIEW_DEPTH_MAX} views look at each other")));
+        }
+        let inner: Arc<dyn CatalogProviderList> = Arc::new(Catalogs { views, ..catalogs.clone() });
+        let state = SessionStateBuilder::new_from_existing(catalogs.base.as_ref().clone());
+        let state = state.with_catalog_list(inner).build();
+        let mut statement = parse(sql, &state)?;
+        if *is_past {
+            let (tables, _) = resolve_table_references(&statement, true)?;
+            // What the view saw then cannot be told of what has no snapshots, or other ones.
+            if let Some(other) = tables.iter().find(|table| table.catalog().is_some_and(|name| name != database)) {
+                let message = format!("a version of a view that looks at another database ({other}) is not supported");
+                return Err(refuse(ErrorCode::NotSupported, message));
+            }
+        }
+        let looked_back = look_back(&mut statement, &catalogs.lakes, &state).await;
+        looked_back.map_err(frazil_exchange::to_datafusion)?;
+        let plan = state.statement_to_plan(statement).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
     }
+}
+
+fn refuse(code: ErrorCode, message: String) -> DataFusionError {
+    frazil_exchange::to_datafusion(Failure::new(code, message))
 }
 
 #[async_trait]
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
         let view = &self.names.seen().view;
-        let mut names = self.external().table_names();
+        let (external, database, schema) = self.external();
+        let mut names = external.names(database, schema);
         if let Ok(schema) = view.schema(&self.schema) {
             names.extend(view.relations(schema.id).map(|(name, _)| name.to_owned()));
         }
@@ -230,19 +288,25 @@ impl SchemaProvider for LakeSchema {
                 let named = |error: DataFusionError| error.context(format!("view {}.{name}", self.schema));
                 planned.map(Some).map_err(named)
             }
-            None => self.external().table(name).await,
+            None => {
+                let (external, database, schema) = self.external();
+                external.table(database, schema, name, &self.names.catalogs.base).await
+            }
         }
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.external().register_table(name, table)
+        let (external, database, schema) = self.external();
+        external.register(database, schema, name, table)
     }
 
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.external().deregister_table(name)
+        let (external, database, schema) = self.external();
+        external.deregister(database, schema, name)
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.relation(name).is_some() || self.external().table_exist(name)
+        let (external, database, schema) = self.external();
+        self.relation(name).is_some() || external.has(database, schema, name)
     }
 }
