@@ -20,6 +20,7 @@ mod interop;
 mod lake;
 mod membership;
 mod merges;
+mod optimize;
 mod queries;
 mod random_queries;
 mod refusals;

@@ -88,6 +88,16 @@ assert sum(int(count) for count in merged[0]) == 21, merged
 same("rows that Frazil merged", SUMS)
 same("the merged rows", "SELECT k, name, day FROM t WHERE name LIKE 'merged %' ORDER BY k")
 assert len(glob.glob(f"{DATA}/warehouse/frazil/public/t/frazil-*-delete.parquet")) > 1
+optimized = frazil("OPTIMIZE t")
+assert int(optimized[0][1]) < int(optimized[0][0]), optimized
+same("a table that Frazil compacted", SUMS)
+frazil("ALTER TABLE t CLUSTER BY (day, k)")
+frazil("OPTIMIZE t FULL")
+same("a table that Frazil clustered", SUMS)
+duck("INSERT INTO t VALUES (20002, 'sorted', DATE '2024-03-01', 2.5)", "DELETE FROM t WHERE k = 20000")
+same("what DuckDB changed in a clustered table", SUMS)
+frazil("OPTIMIZE t")
+same("a table that Frazil compacted again", SUMS)
 duck("ALTER TABLE t RENAME COLUMN name TO title", "ALTER TABLE t ADD COLUMN note VARCHAR DEFAULT 'none'")
 same("columns that DuckDB renamed and added", "SELECT count(title), min(title), count(note), min(note) FROM t")
 frazil("ALTER TABLE t DROP COLUMN day")

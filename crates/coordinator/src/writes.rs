@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use frazil_catalog::SnapshotId;
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Answer, Counts, Written, read_reports};
+use frazil_engine::lake::{Answer, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -60,8 +60,9 @@ pub async fn remove(
     rows: i64,
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    let answer = written.answer_without_rows(rows);
     scope.finish(statement, *written.transaction).await?;
-    counted(written.kind.answer(Counts { deleted: rows, ..Counts::default() }))
+    counted(answer)
 }
 
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {

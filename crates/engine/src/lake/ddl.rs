@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 use frazil_catalog::{Column, DefaultValue, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
+use super::clustering::keys_of;
 use super::names::Lakes;
 use super::{Change, to_failure};
 use crate::errors::to_failure as from_datafusion;
@@ -308,12 +309,12 @@ impl Ddl<'_> {
         let view = transaction.view();
         let table: &Table = view.table_by_id(id).map_err(|error| to_failure(&error))?;
         let column = |ident: &Ident| {
-            let name = self.normal(ident);
+            let name = normal(ident);
             table.column(&name).map(|column| column.id).map_err(|error| to_failure(&error))
         };
         match operation {
             AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
-                if *if_not_exists && table.column(&self.normal(&column_def.name)).is_ok() {
+                if *if_not_exists && table.column(&normal(&column_def.name)).is_ok() {
                     return Ok(());
                 }
                 let added = self.column_of(column_def).await?;
@@ -334,7 +335,7 @@ impl Ddl<'_> {
                 Ok(())
             }
             AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-                transaction.rename_column(id, column(old_column_name)?, &self.normal(new_column_name))
+                transaction.rename_column(id, column(old_column_name)?, &normal(new_column_name))
             }
             AlterTableOperation::RenameTable {
                 table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
@@ -371,16 +372,11 @@ impl Ddl<'_> {
                     other => return Err(not_supported(&format!("ALTER COLUMN {other}"))),
                 }
             }
+            AlterTableOperation::ClusterBy { exprs } => transaction.set_sort_keys(id, keys_of(exprs, table, normal)?),
+            AlterTableOperation::DropClusteringKey => transaction.set_sort_keys(id, vec![]),
             other => return Err(not_supported(&format!("ALTER TABLE {other}"))),
         }
         .map_err(|error| to_failure(&error))
-    }
-
-    fn normal(&self, ident: &Ident) -> String {
-        match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_lowercase(),
-        }
     }
 
     /// What DataFusion makes of a definition.
@@ -395,6 +391,13 @@ impl Ddl<'_> {
             column.default = Some(DefaultValue::Literal(literal_text(default)?));
         }
         Ok(column)
+    }
+}
+
+pub(super) fn normal(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
     }
 }
 

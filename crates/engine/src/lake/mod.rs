@@ -3,9 +3,10 @@
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
 //! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then),
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
-//! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge` and `show` (statements) and `change` (what a statement wants of the catalog).
+//! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
+mod clustering;
 mod columns;
 mod ddl;
 mod deletes;
@@ -13,6 +14,7 @@ mod dml;
 mod field_ids;
 mod merge;
 mod names;
+mod optimize;
 mod places;
 mod report;
 mod rows;
@@ -23,12 +25,14 @@ mod write_changes;
 mod write_deletes;
 
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
+pub use clustering::{sorted, take_cluster_by};
 pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use field_ids::adapter_for;
 pub use merge::as_merge;
 pub use names::{ExternalTables, Lakes, catalogs};
+pub use optimize::{parse_optimize, plan_optimize};
 pub use places::{with_virtual_columns, without_virtual_columns};
 pub use report::{Report, read_reports};
 pub use rows::RowChanges;

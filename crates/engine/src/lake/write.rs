@@ -49,8 +49,10 @@ pub struct WriteTarget {
     pub table: String,
     /// Its directory or URL, with a `/` at the end.
     pub location: String,
-    /// A file is closed when it has so many bytes.
+    /// A file is closed when it has so many bytes,
     pub file_bytes: u64,
+    /// or so many rows.
+    pub file_rows: u64,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,7 @@ struct OpenFile {
     writer: AsyncArrowWriter<BufWriter>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    rows: u64,
 }
 
 impl PartitionWriter {
@@ -179,8 +182,10 @@ impl PartitionWriter {
         }
         self.reservation.try_resize(file.writer.memory_size())?;
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
+        file.rows += batch.num_rows() as u64;
+        let full = bytes as u64 >= self.target.file_bytes || file.rows >= self.target.file_rows;
         self.open = Some(file);
-        if bytes as u64 >= self.target.file_bytes {
+        if full {
             self.close().await?;
         }
         Ok(())
@@ -209,7 +214,7 @@ impl PartitionWriter {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let object = BufWriter::new(self.store.clone(), path);
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()], rows: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
