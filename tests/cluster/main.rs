@@ -13,6 +13,7 @@ mod support;
 mod buckets;
 mod command_line;
 mod cuts;
+mod defaults;
 mod explain;
 mod faults;
 mod front_door;

