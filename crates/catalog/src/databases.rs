@@ -98,6 +98,15 @@ impl Databases {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Ends all connections, and so leaves files that are whole by themselves, without a log beside them. Nothing can be done
+    /// with it afterwards.
+    pub async fn close(&self) {
+        for (_, database) in self.inner.open.lock().await.drain() {
+            database.close().await;
+        }
+        self.inner.sql.0.close().await;
+    }
+
     /// All databases by name, also those dropped and not yet purged.
     pub async fn list(&self) -> Result<Vec<DatabaseRecord>> {
         let mut tx = self.inner.sql.0.read().await?;

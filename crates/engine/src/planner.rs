@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::CatalogProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -28,13 +26,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
+use crate::generate::GeneratedProvider;
 use crate::lake::{
     self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
-use crate::samples::{self, SampleDatabase};
 use crate::session_statements::{SessionChange, session_change};
 use crate::storage::StorageOptions;
 use crate::{explain, session, session_statements, suspects};
@@ -126,13 +124,11 @@ pub struct PlannedQuery {
     pub scan_bytes: u64,
 }
 
-/// Plans statements over the catalog's databases and the sample data.
+/// Plans statements over the catalog's databases.
 pub struct Planner {
     base: Arc<SessionState>,
     databases: Databases,
     external: Arc<ExternalTables>,
-    /// Databases that are not the catalog's.
-    others: Vec<(String, Arc<dyn CatalogProvider>)>,
     storage: Arc<StorageOptions>,
     options: PlannerOptions,
     permits: Arc<Semaphore>,
@@ -141,26 +137,20 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// `io` drives what planning reads: directories and footers.
+    /// `io` drives what planning reads: the catalog, directories and footers.
     pub fn new(
         env: Arc<RuntimeEnv>,
         databases: Databases,
-        sample_directory: Option<&Path>,
         storage: Arc<StorageOptions>,
         options: PlannerOptions,
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
         let base = Arc::new(session::base_state(env.clone()));
-        let sample = |directory: &Path| -> (String, Arc<dyn CatalogProvider>) {
-            let sample = SampleDatabase::new(directory.to_owned(), session::base_state(env.clone()));
-            (samples::DATABASE.to_owned(), Arc::new(sample))
-        };
-        let others = sample_directory.map(sample).into_iter().collect();
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
         let external = Arc::default();
-        Ok(Arc::new(Self { base, databases, external, others, storage, options, permits, threads, io }))
+        Ok(Arc::new(Self { base, databases, external, storage, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -215,7 +205,7 @@ impl Planner {
         };
         let mut state = session::statement_state(
             &self.base,
-            lake::catalogs(&lakes, &self.base, &self.others),
+            lake::catalogs(&lakes, &self.base),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -499,7 +489,8 @@ fn not_supported(what: &str) -> Failure {
     Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
 }
 
-/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned.
+/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned. Of generated tables, what
+/// they would have.
 async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
     let mut tables = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
@@ -526,5 +517,6 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
     let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
     let lakes = tables.iter().filter_map(|provider| provider.downcast_ref::<LakeTable>());
     let lakes = try_join_all(lakes.map(LakeTable::bytes)).await.map_err(|error| to_failure(&error))?;
-    Ok(sizes.into_iter().chain(lakes).sum())
+    let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
+    Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
 }

@@ -1,7 +1,8 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
-//! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then),
+//! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `files` (which files a
+//! table has),
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
 //! `report` (what was written, as rows), `ddl`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
 
@@ -13,6 +14,7 @@ mod defaults;
 mod deletes;
 mod dml;
 mod field_ids;
+mod files;
 mod merge;
 mod names;
 mod optimize;
@@ -32,6 +34,7 @@ pub use defaults::put_defaults;
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use field_ids::adapter_for;
+pub use files::table_function as files_function;
 pub use merge::as_merge;
 pub use names::{ExternalTables, Lakes, catalogs};
 pub use optimize::{parse_optimize, plan_optimize};
