@@ -8,6 +8,7 @@ use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use frazil_catalog::Databases;
 use frazil_common::{ErrorCode, Failure, SessionId, StatementId};
+use frazil_engine::lake::Written;
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery, Planner};
 use frazil_engine::session_statements::SessionChange;
 use futures::StreamExt;
@@ -33,6 +34,8 @@ use crate::{vacuum, writes};
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
+/// A compaction that others have made impossible is planned anew so often.
+const COMPACTIONS_MAX: u32 = 5;
 /// The longest that one call waits; the statement's own limit ends it.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -318,22 +321,8 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Some(id) => Some(inner.sessions.enter(id).await?),
         None => None,
     };
-    let (database, schema) = match &session {
-        Some(session) => session.names_for(request),
-        None => (request.database.clone(), request.schema.clone()),
-    };
-    let settings = session.as_ref().map_or_else(|| request.settings.clone(), |session| session.settings_for(request));
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(PlanRequest {
-        sql: request.sql.clone(),
-        database,
-        schema,
-        settings,
-        lakes: session.as_ref().and_then(|session| session.lakes()),
-        slots: inner.runner.registry.slots(),
-        executors: inner.runner.registry.executors(),
-    });
-    let planned = planned.await;
+    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref())).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -411,8 +400,13 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Planned::Write { query, written } => {
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
-            let options = run_options(statement, false);
-            let counted = writes::write(inner, statement, &query, written, &options, scope(session)).await?;
+            let counted = match written.can_be_planned_again() {
+                true => compact(inner, statement, session, query, written).await?,
+                false => {
+                    let options = run_options(statement, false);
+                    writes::write(inner, statement, &query, written, &options, scope(session)).await?
+                }
+            };
             return deliver(inner, statement, Rows::Ready(counted)).await;
         }
         Planned::Query(query) => query,
@@ -423,6 +417,50 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     statement.advance(Phase::Running);
     let running = inner.runner.run(&query, &run_options(statement, false)).await?;
     deliver(inner, statement, Rows::Running(Box::new(running))).await
+}
+
+fn plan_request(inner: &Inner, statement: &Statement, session: Option<&SessionGuard>) -> PlanRequest {
+    let request = &statement.request;
+    let (database, schema) = match session {
+        Some(session) => session.names_for(request),
+        None => (request.database.clone(), request.schema.clone()),
+    };
+    PlanRequest {
+        sql: request.sql.clone(),
+        database,
+        schema,
+        settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
+        lakes: session.and_then(|session| session.lakes()),
+        slots: inner.runner.registry.slots(),
+        executors: inner.runner.registry.executors(),
+    }
+}
+
+/// Files are replaced by others with the same rows. Where somebody has changed them meanwhile, it is planned anew.
+async fn compact(
+    inner: &Arc<Inner>,
+    statement: &Arc<Statement>,
+    session: Option<SessionGuard>,
+    mut query: PlannedQuery,
+    mut written: Written,
+) -> Result<RecordBatch, Failure> {
+    let options = run_options(statement, false);
+    let mut tries = 0;
+    loop {
+        let failure = match writes::write(inner, statement, &query, written, &options, Scope::Statement).await {
+            Err(failure) if failure.code == ErrorCode::Conflict && tries < COMPACTIONS_MAX => failure,
+            done => return done,
+        };
+        tries += 1;
+        tracing::info!(statement = %statement.id, tries, %failure, "planning again");
+        match inner.planner.plan(plan_request(inner, statement, session.as_ref())).await? {
+            Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
+            Planned::Remove { written, rows } => {
+                return writes::remove(statement, written, rows, Scope::Statement).await;
+            }
+            _ => return Err(failure),
+        }
+    }
 }
 
 fn run_options(statement: &Arc<Statement>, metrics: bool) -> RunOptions {

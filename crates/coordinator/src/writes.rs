@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use frazil_common::{ErrorCode, Failure, failpoint};
-use frazil_engine::lake::{Answer, Begun, Counts, Report, Written, read_reports};
+use frazil_engine::lake::{Answer, Begun, Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 
 use crate::lifecycle::Statement;
@@ -100,8 +100,9 @@ pub async fn remove(
     rows: i64,
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    let answer = written.answer_without_rows(rows);
     scope.finish(statement, *written.transaction).await?;
-    counted(written.kind.answer(Counts { deleted: rows, ..Counts::default() }))
+    counted(answer)
 }
 
 async fn run(

@@ -274,6 +274,13 @@ impl Planner {
         if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
             return Ok(Planned::Session(change));
         }
+        let writing =
+            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
+        if let Some(optimize) = lake::parse_optimize(&request.sql)? {
+            let partitions = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, request.slots));
+            let write = lake::plan_optimize(&optimize, &lakes, &state, writing, partitions).await?;
+            return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
+        }
         if let Some(statement) = stages::parse(&request.sql)? {
             return self.plan_stage(statement, &lakes, &mut state, forced, request.slots, &stores).await;
         }
@@ -296,11 +303,12 @@ impl Planner {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
             _ => None,
         };
+        let cluster_by = lake::take_cluster_by(&mut statement);
+        lake::put_defaults(&mut statement, &lakes, &state)?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        let writing =
-            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
-        if let Some(write) = lake::plan_write(&plan, spelling, &lakes, &state, writing).await? {
+        let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), &lakes, &state, writing).await?;
+        if let Some(write) = write {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
@@ -399,10 +407,24 @@ impl Planner {
         match write {
             PlannedWrite::Change(change) => Ok(Planned::Change(change)),
             PlannedWrite::NoRows { written, rows } => Ok(Planned::Remove { written, rows }),
-            PlannedWrite::Rows { input, target, table_schema, written } => {
+            PlannedWrite::Rows { input, target, table_schema, order, written } => {
                 let (mut query, _) = self.plan_query(state, &input, forced, slots, stores).await?;
-                query.plan = Arc::new(WriteFilesExec::new(query.plan, target, table_schema));
+                let rows = lake::sorted(query.plan, order);
+                query.plan = Arc::new(WriteFilesExec::new(rows, target, table_schema));
                 query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
+            }
+            PlannedWrite::Compact { plan, written, bytes, partitions } => {
+                let query = PlannedQuery {
+                    schema: plan.schema(),
+                    plan,
+                    context: state.task_ctx(),
+                    options: session::options_that_travel(state.config_options()),
+                    partitions,
+                    scan_bytes: bytes,
+                    catalogs: state.catalog_list().clone(),
+                    stores: stores.clone(),
+                };
                 Ok(Planned::Write { query, written })
             }
             PlannedWrite::Changes { input, changes, written } => {

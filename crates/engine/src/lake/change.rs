@@ -143,6 +143,8 @@ pub enum WriteKind {
     Inserted,
     Updated,
     Deleted,
+    /// Files were replaced by others with the same rows.
+    Compacted,
     /// With the actions that the statement's clauses have.
     Merged {
         inserts: bool,
@@ -169,6 +171,7 @@ impl WriteKind {
             Self::Updated => (false, true, false),
             Self::Deleted => (false, false, true),
             Self::Merged { inserts, updates, deletes } => (inserts, updates, deletes),
+            Self::Compacted => (false, false, false),
         };
         let columns = [
             (inserts, "number of rows inserted", counts.inserted),
@@ -179,12 +182,35 @@ impl WriteKind {
     }
 }
 
+/// What a compaction replaces, and the table's data and delete files before it.
+pub struct Compaction {
+    pub taken: Vec<DataFileId>,
+    /// In the taken files, without those that are deleted.
+    pub rows: i64,
+    pub bytes_taken: i64,
+    pub files_before: i64,
+    pub bytes_before: i64,
+}
+
+impl Compaction {
+    fn answer(&self, files: i64, bytes: i64) -> Answer {
+        vec![
+            ("files_before", self.files_before),
+            ("files_after", self.files_before - self.taken.len() as i64 + files),
+            ("bytes_before", self.bytes_before),
+            ("bytes_after", self.bytes_before - self.bytes_taken + bytes),
+        ]
+    }
+}
+
 /// A change whose rows a query writes.
 pub struct Written {
     /// Everything but what the query tells.
     pub transaction: Box<Transaction>,
     pub table: TableId,
     pub kind: WriteKind,
+    /// Of `WriteKind::Compacted`.
+    pub compaction: Option<Compaction>,
 }
 
 impl Written {
@@ -195,6 +221,19 @@ impl Written {
         let url = store_url(&location).map_err(|error| crate::errors::to_failure(&error))?;
         let store = context.runtime_env().object_store(url).map_err(|error| crate::errors::to_failure(&error))?;
         Ok((location, Begun::new(store)))
+    }
+
+    /// Whether the statement, planned anew, does what it was to do, whatever has been committed meanwhile.
+    pub fn can_be_planned_again(&self) -> bool {
+        self.compaction.is_some()
+    }
+
+    /// What the statement answers that writes nothing.
+    pub fn answer_without_rows(&self, deleted: i64) -> Answer {
+        match &self.compaction {
+            Some(compaction) => compaction.answer(0, 0),
+            None => self.kind.answer(Counts { deleted, ..Counts::default() }),
+        }
     }
 
     /// Makes what was written part of the table. Returns the whole change, and what the statement answers.
@@ -224,6 +263,17 @@ impl Written {
                     }
                 }
             }
+        }
+        if let Some(compaction) = self.compaction {
+            if rows != compaction.rows {
+                let message = format!("{} rows were read and {rows} written: nothing is changed", compaction.rows);
+                return Err(Failure::internal(message));
+            }
+            let (files, bytes) = (added.len() as i64, added.iter().map(|file| file.size_bytes).sum());
+            let answer = compaction.answer(files, bytes);
+            let compacted = self.transaction.compact(self.table, &compaction.taken, added);
+            compacted.map_err(|error| to_failure(&error))?;
+            return Ok((*self.transaction, answer));
         }
         // Without changes of rows that are there, all that was written is new.
         let appends = matches!(self.kind, WriteKind::Created | WriteKind::Inserted | WriteKind::Merged { .. });

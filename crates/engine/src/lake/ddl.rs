@@ -19,6 +19,8 @@ use datafusion::sql::sqlparser::ast::{
 use frazil_catalog::{Column, DefaultValue, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
+use super::clustering::keys_of;
+use super::defaults::default_of;
 use super::names::Lakes;
 use super::past::look_back;
 use super::statements::Kind;
@@ -321,15 +323,18 @@ impl Ddl<'_> {
         let view = transaction.view();
         let table: &Table = view.table_by_id(id).map_err(|error| to_failure(&error))?;
         let column = |ident: &Ident| {
-            let name = self.normal(ident);
+            let name = normal(ident);
             table.column(&name).map(|column| column.id).map_err(|error| to_failure(&error))
         };
         match operation {
             AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
-                if *if_not_exists && table.column(&self.normal(&column_def.name)).is_ok() {
+                if *if_not_exists && table.column(&normal(&column_def.name)).is_ok() {
                     return Ok(());
                 }
                 let added = self.column_of(column_def).await?;
+                if let Some(DefaultValue::Expression(text)) = &added.default {
+                    return Err(not_supported(&format!("ADD COLUMN with the default {text}: only literals are")));
+                }
                 if !added.nulls_allowed && added.default.is_none() {
                     let message =
                         format!("column \"{}\" is NOT NULL and has no DEFAULT for the rows that are there", added.name);
@@ -347,7 +352,7 @@ impl Ddl<'_> {
                 Ok(())
             }
             AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-                transaction.rename_column(id, column(old_column_name)?, &self.normal(new_column_name))
+                transaction.rename_column(id, column(old_column_name)?, &normal(new_column_name))
             }
             AlterTableOperation::RenameTable {
                 table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
@@ -403,16 +408,11 @@ impl Ddl<'_> {
                     other => return Err(not_supported(&format!("ALTER COLUMN {other}"))),
                 }
             }
+            AlterTableOperation::ClusterBy { exprs } => transaction.set_sort_keys(id, keys_of(exprs, table, normal)?),
+            AlterTableOperation::DropClusteringKey => transaction.set_sort_keys(id, vec![]),
             other => return Err(not_supported(&format!("ALTER TABLE {other}"))),
         }
         .map_err(|error| to_failure(&error))
-    }
-
-    fn normal(&self, ident: &Ident) -> String {
-        match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_lowercase(),
-        }
     }
 
     /// What DataFusion makes of a definition.
@@ -424,7 +424,7 @@ impl Ddl<'_> {
         };
         let mut column = from_arrow(create.input.schema().field(0)).map_err(|error| to_failure(&error))?;
         if let Some((_, default)) = create.column_defaults.first() {
-            column.default = Some(DefaultValue::Literal(literal_text(default)?));
+            column.default = Some(default_of(default)?);
         }
         Ok(column)
     }
@@ -436,6 +436,13 @@ fn refuse_more(statement: &Statement, what: &str, name: &ObjectName, if_not_exis
     match statement.to_string() == all {
         true => Ok(()),
         false => Err(not_supported(&format!("{statement}: only {all}"))),
+    }
+}
+
+pub(super) fn normal(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
     }
 }
 

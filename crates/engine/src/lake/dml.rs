@@ -17,12 +17,17 @@ use datafusion::logical_expr::{
     CreateMemoryTable, DdlStatement, DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values,
     WriteOp, cast,
 };
-use frazil_catalog::{Column, DefaultValue, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
+use datafusion::physical_expr::LexOrdering;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast;
+use frazil_catalog::{Column, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
 use super::change::{WriteKind, Written};
+use super::clustering::{keys_of, order_of};
 use super::columns::table_schema;
-use super::ddl::{begin, literal_text, resolve, table_id};
+use super::ddl::{begin, normal, resolve, table_id};
+use super::defaults::default_of;
 use super::merge::{self, Merged, Spelling};
 use super::names::Lakes;
 use super::rows::{self, RowChanges};
@@ -46,7 +51,16 @@ pub enum PlannedWrite {
         input: Box<LogicalPlan>,
         target: WriteTarget,
         table_schema: SchemaRef,
+        /// Of a clustered table.
+        order: Option<LexOrdering>,
         written: Written,
+    },
+    /// Files are written anew; the plan is whole.
+    Compact {
+        plan: Arc<dyn ExecutionPlan>,
+        written: Written,
+        bytes: u64,
+        partitions: usize,
     },
     /// Rows of a table change; `changes` completes the plan.
     Changes {
@@ -62,15 +76,17 @@ pub enum PlannedWrite {
     Change(Change),
 }
 
-/// Plans a statement that writes, if it is one. `spelling`: what a merge was written as.
+/// Plans a statement that writes, if it is one. `spelling`: what a merge was written as; `cluster_by`: of a table that
+/// is created.
 pub async fn plan_write(
     plan: &LogicalPlan,
     spelling: Spelling,
+    cluster_by: Option<&[ast::Expr]>,
     lakes: &Lakes,
     state: &SessionState,
     options: WriteOptions,
 ) -> Result<Option<PlannedWrite>, Failure> {
-    let dml = Dml { lakes, state, spelling, options };
+    let dml = Dml { lakes, state, spelling, cluster_by, options };
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => dml.create_table(create).await.map(Some),
         LogicalPlan::Dml(statement) => dml.write(statement).await.map(Some),
@@ -82,6 +98,7 @@ struct Dml<'a> {
     lakes: &'a Lakes,
     state: &'a SessionState,
     spelling: Spelling,
+    cluster_by: Option<&'a [ast::Expr]>,
     options: WriteOptions,
 }
 
@@ -115,6 +132,12 @@ impl Dml<'_> {
         }
         let columns = self.new_columns(create)?;
         let id = transaction.create_table(schema, &reference.table, columns).map_err(|error| to_failure(&error))?;
+        if let Some(keys) = self.cluster_by {
+            let view = transaction.view();
+            let table = view.table_by_id(id).map_err(|error| to_failure(&error))?;
+            let keys = keys_of(keys, table, normal)?;
+            transaction.set_sort_keys(id, keys).map_err(|error| to_failure(&error))?;
+        }
         let rows = match create.input.as_ref() {
             LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
             _ => true,
@@ -137,7 +160,7 @@ impl Dml<'_> {
             let plain = field.as_ref().clone().with_metadata(Default::default());
             let mut column = from_arrow(&plain).map_err(|error| to_failure(&error))?;
             if let Some((_, default)) = create.column_defaults.iter().find(|(name, _)| name == field.name()) {
-                column.default = Some(DefaultValue::Literal(literal_text(default)?));
+                column.default = Some(default_of(default)?);
             }
             Ok(column)
         });
@@ -205,12 +228,14 @@ impl Dml<'_> {
         let schema = table_schema(table).map_err(|error| to_failure(&error))?;
         let input = Box::new(as_columns(input, &schema).map_err(|error| from_datafusion(&error))?);
         let target = self.target(view.full_name(table), table);
-        let written = Written { transaction: Box::new(transaction), table: id, kind };
-        Ok(PlannedWrite::Rows { input, target, table_schema: schema, written })
+        let order = order_of(table);
+        let written = Written { transaction: Box::new(transaction), table: id, kind, compaction: None };
+        Ok(PlannedWrite::Rows { input, target, table_schema: schema, order, written })
     }
 
     fn target(&self, name: String, table: &Table) -> WriteTarget {
-        WriteTarget { table: name, location: table.location.clone(), file_bytes: self.options.file_bytes }
+        let file_bytes = self.options.file_bytes;
+        WriteTarget { table: name, location: table.location.clone(), file_bytes, file_rows: u64::MAX }
     }
 
     /// The rows of `input` are changes of the table's.
@@ -228,7 +253,7 @@ impl Dml<'_> {
         };
         changes.target = self.target(transaction.view().full_name(&table.table), &table.table);
         changes.deleted_part_max = self.options.deleted_part_max;
-        let written = Written { transaction: Box::new(transaction), table: table.table.id, kind };
+        let written = Written { transaction: Box::new(transaction), table: table.table.id, kind, compaction: None };
         Ok(PlannedWrite::Changes { input: Box::new(input), changes, written })
     }
 
@@ -236,7 +261,7 @@ impl Dml<'_> {
         let statistics = transaction.table_statistics(id, &[]).await.map_err(|error| to_failure(&error))?;
         transaction.truncate_table(id).await.map_err(|error| to_failure(&error))?;
         let kind = WriteKind::Deleted;
-        let written = Written { transaction: Box::new(transaction), table: id, kind };
+        let written = Written { transaction: Box::new(transaction), table: id, kind, compaction: None };
         Ok(PlannedWrite::NoRows { written, rows: statistics.rows })
     }
 }

@@ -4,13 +4,15 @@
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
 //! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `statements` (what the
-//! parser does not know), `ddl`, `clone`, `undrop`, `dml`, `rows`, `merge`, `show` and `snapshots` (statements), `change` (what a statement wants of
+//! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
 mod change;
 mod clone;
+mod clustering;
 mod columns;
 mod ddl;
+mod defaults;
 mod deletes;
 mod dml;
 mod external;
@@ -20,6 +22,7 @@ mod information;
 mod listing;
 mod merge;
 mod names;
+mod optimize;
 mod past;
 mod places;
 mod report;
@@ -37,9 +40,11 @@ mod write_deletes;
 
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
 pub use clone::plan_clone;
+pub use clustering::{sorted, take_cluster_by};
 pub(crate) use columns::table_schema;
 pub(crate) use ddl::{begin, resolve, table_id};
 pub use ddl::{plan_ddl, plan_rename};
+pub use defaults::put_defaults;
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use external::{ExternalTables, definition_of};
@@ -47,6 +52,7 @@ pub use field_ids::adapter_for;
 pub use files::table_function as files_function;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};
+pub use optimize::{parse_optimize, plan_optimize};
 pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
 pub use report::{Report, read_reports};

@@ -12,9 +12,11 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, lit};
+use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
 use frazil_common::Failure;
 
+use super::clustering::{order_of, sorted};
 use super::dml::not_supported;
 use super::places::{FILE_COLUMN, ROW_COLUMN, ScannedFiles};
 use super::report::REPORT_COLUMN;
@@ -32,19 +34,26 @@ pub struct RowChanges {
     pub target: WriteTarget,
     pub deleted_part_max: f64,
     table_schema: SchemaRef,
+    order: Option<LexOrdering>,
     scanned: ScannedFiles,
 }
 
 impl RowChanges {
     pub(super) fn of(table: &LakeTable, scanned: ScannedFiles, writes: bool, repeats: Repeats) -> Self {
-        let target = WriteTarget { table: String::new(), location: String::new(), file_bytes: u64::MAX };
-        Self { writes, repeats, target, deleted_part_max: 0.0, table_schema: table.columns().clone(), scanned }
+        let target =
+            WriteTarget { table: String::new(), location: String::new(), file_bytes: u64::MAX, file_rows: u64::MAX };
+        let (table_schema, order) = (table.columns().clone(), order_of(&table.table));
+        Self { writes, repeats, target, deleted_part_max: 0.0, table_schema, order, scanned }
     }
 
     /// `query`: planned, so that it is known which files it reads.
     pub fn complete(self, query: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let places = match self.writes {
-            true => Arc::new(WriteChangesExec::new(query, self.target.clone(), self.table_schema.clone())) as _,
+            true => Arc::new(WriteChangesExec::new(
+                sorted(query, self.order),
+                self.target.clone(),
+                self.table_schema.clone(),
+            )) as _,
             false => query,
         };
         let target = DeleteTarget {

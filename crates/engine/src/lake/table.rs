@@ -292,6 +292,27 @@ impl TableProvider for LakeTable {
         }
         let files = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
         let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
+        self.scan_of(state, groups, projection, limit)
+    }
+}
+
+impl LakeTable {
+    /// All of the groups' rows, each a partition.
+    pub(super) fn scan_groups(&self, state: &dyn Session, groups: &[Vec<DataFile>]) -> Result<Arc<dyn ExecutionPlan>> {
+        let group = |files: &Vec<DataFile>| {
+            let files = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>();
+            files.map(FileGroup::new)
+        };
+        self.scan_of(state, groups.iter().map(group).collect::<Result<Vec<_>>>()?, None, None)
+    }
+
+    fn scan_of(
+        &self,
+        state: &dyn Session,
+        groups: Vec<FileGroup>,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let (groups, statistics) = compute_all_files_statistics(groups, self.schema.clone(), true, false)?;
         let url = store_url(&self.table.location)?;
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();

@@ -55,8 +55,10 @@ pub struct WriteTarget {
     pub table: String,
     /// Its directory or URL, with a `/` at the end.
     pub location: String,
-    /// A file is closed when it has so many bytes.
+    /// A file is closed when it has so many bytes,
     pub file_bytes: u64,
+    /// or so many rows.
+    pub file_rows: u64,
 }
 
 #[derive(Debug)]
@@ -155,6 +157,7 @@ struct OpenFile {
     bytes_under_way: Arc<AtomicUsize>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    rows: u64,
     /// Bytes of it that are counted in the operator's metrics.
     counted: usize,
 }
@@ -238,8 +241,10 @@ impl PartitionWriter {
         self.rows_written.add(batch.num_rows());
         self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
+        file.rows += batch.num_rows() as u64;
+        let full = bytes as u64 >= self.target.file_bytes || file.rows >= self.target.file_rows;
         self.open = Some(file);
-        if bytes as u64 >= self.target.file_bytes {
+        if full {
             self.close().await?;
         }
         Ok(())
@@ -282,7 +287,14 @@ impl PartitionWriter {
         let object = ObjectFile::create(self.store.clone(), path, local);
         let bytes_under_way = object.bytes_under_way();
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, bytes_under_way, nans: vec![false; self.schema.fields().len()], counted: 0 })
+        Ok(OpenFile {
+            name,
+            writer,
+            bytes_under_way,
+            nans: vec![false; self.schema.fields().len()],
+            rows: 0,
+            counted: 0,
+        })
     }
 
     async fn close(&mut self) -> Result<()> {

@@ -387,7 +387,7 @@ impl Deleting {
             .with_expr_adapter(adapter_for(&self.table_schema))
             .build();
         let mut rest = DataSourceExec::from_data_source(config).execute(0, self.context.clone())?;
-        let target = WriteTarget { file_bytes: u64::MAX, ..self.target.write.clone() };
+        let target = WriteTarget { file_bytes: u64::MAX, file_rows: u64::MAX, ..self.target.write.clone() };
         let reservation = self.writing.new_empty();
         let mut writer = PartitionWriter::new(target, self.table_schema.clone(), self.store.clone(), reservation);
         let mut rows = 0;

@@ -117,9 +117,10 @@ pub async fn plan(
         }
         Some(_) => PlannedLoad::Try { plan: scan, partitions, load },
         None => {
-            let target = WriteTarget { table: full_name, location: table.location.clone(), file_bytes };
+            let location = table.location.clone();
+            let target = WriteTarget { table: full_name, location, file_bytes, file_rows: u64::MAX };
             let kind = WriteKind::Inserted;
-            let written = Written { transaction: Box::new(transaction), table: id, kind };
+            let written = Written { transaction: Box::new(transaction), table: id, kind, compaction: None };
             let plan = Arc::new(WriteFilesExec::new(scan, target, schema));
             PlannedLoad::Write { plan, partitions, written, load }
         }
