@@ -256,11 +256,8 @@ impl CsvReader {
                 continue;
             };
             let value = self.splitter.value(record, field);
-            // Checked above, but for what an escape may have torn apart.
-            let mut text = match std::str::from_utf8(value) {
-                Ok(text) => text,
-                Err(_) => "\u{fffd}",
-            };
+            // Checked above: neither delimiters nor escapes, which are ASCII, come between the bytes of a character.
+            let mut text = std::str::from_utf8(value).unwrap_or("\u{fffd}");
             if self.trimmed[column] {
                 text = text.trim_matches(|c: char| c == ' ' || c == '\t');
             }

@@ -23,7 +23,7 @@ use super::format::{Compression, FileFormat, FileKind};
 use super::unload::UnloadTarget;
 
 pub enum OpenFile {
-    Text { format: Box<FileFormat>, encoder: Encoder, object: BufWriter, bytes: u64 },
+    Text { format: Box<FileFormat>, encoder: Encoder, object: Box<BufWriter>, bytes: u64 },
     Parquet(Box<AsyncArrowWriter<BufWriter>>),
 }
 
@@ -64,7 +64,7 @@ impl OpenFile {
             line.push(format.record_delimiter);
             encoder.write(&line)?;
         }
-        Ok(Self::Text { format: Box::new(format.clone()), encoder, object, bytes: 0 })
+        Ok(Self::Text { format: Box::new(format.clone()), encoder, object: Box::new(object), bytes: 0 })
     }
 
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
