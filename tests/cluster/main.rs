@@ -31,3 +31,4 @@ mod sqllogic;
 mod stage_graphs;
 mod suites;
 mod transactions;
+mod writers;
