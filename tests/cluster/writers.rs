@@ -58,10 +58,10 @@ async fn too_little_memory_is_said_and_leaves_nothing() {
     // A wide dictionary for each of 400 columns of its own.
     let columns: Vec<String> = (0..400).map(|n| format!("o_comment || '{n}' as c{n}")).collect();
     let create = format!("create table wide as select {} from orders", columns.join(", "));
-    let refusal = cluster.run(&Request::new(&create)).await.err().expect("it does not fit");
+    let refusal = cluster.run(&Request::new(&create)).await.expect_err("it does not fit");
     assert_eq!(refusal.sql_state.as_deref(), Some("53200"), "{refusal}");
     assert!(refusal.to_string().contains("WriteFilesExec"), "{refusal}");
-    let gone = cluster.run(&Request::new("select * from wide")).await.err().expect("there is no such table");
+    let gone = cluster.run(&Request::new("select * from wide")).await.expect_err("there is no such table");
     assert_eq!(gone.sql_state.as_deref(), Some("42P01"), "{gone}");
     written(&cluster, &oracle, "select * from nation", "count(*) a, max(n_name) b", 1).await;
 }
