@@ -43,7 +43,7 @@ use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
 
 /// Each row group begins its dictionaries anew, and finds out anew which columns are not worth one: of DuckDB's 122,880 rows
-/// that is a third of a writer's time, and 14 % of the file. Pages (20,000 rows) are what small reads skip by.
+/// that was a quarter of a writer's time, and 14 % of the file. Pages (20,000 rows) are what small reads skip by.
 const ROW_GROUP_ROWS: usize = 512 << 10;
 /// A row group is ended before where rows are wide: when it has so many encoded bytes,
 const ROW_GROUP_BYTES: usize = 64 << 20;
