@@ -42,3 +42,4 @@ mod time_travel;
 mod transactions;
 mod vacuum;
 mod warehouses;
+mod writers;
