@@ -7,6 +7,7 @@ pub mod contest;
 mod figures;
 mod overhead;
 mod print;
+mod scan;
 mod single;
 pub mod single_server;
 mod slow_reader;
@@ -21,6 +22,7 @@ use crate::tpch::{self, QUERIES, Query};
 pub use contest::{Contest, ContestPlan};
 pub use figures::{Measured, Report};
 pub use overhead::OverheadRequest;
+pub use scan::ScanRequest;
 pub use slow_reader::SlowReaderRequest;
 
 pub struct TpchRequest {
@@ -90,6 +92,10 @@ pub async fn run_overhead(config: Config, request: OverheadRequest) -> Result<()
 
 pub async fn run_slow_reader(config: Config, request: SlowReaderRequest) -> Result<(), CommandError> {
     slow_reader::run(config, request).await
+}
+
+pub async fn run_scan(config: Config, request: ScanRequest) -> Result<(), CommandError> {
+    scan::run(config, request).await
 }
 
 fn chosen(numbers: &[usize]) -> Result<Vec<&'static Query>, CommandError> {

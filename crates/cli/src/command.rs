@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use crate::bench::{OverheadRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::bench::{OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
 use crate::config::{self, Config, Flags, Sources};
 use crate::failure::CommandError;
 use crate::local::LocalRequest;
@@ -105,6 +105,9 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
         }
         Command::Bench(Bench::Overhead { executors, slots, statements, json }) => {
             bench::run_overhead(config, OverheadRequest { executors, slots, statements, json, config_file }).await
+        }
+        Command::Bench(Bench::Scan { files, databases, json }) => {
+            bench::run_scan(config, ScanRequest { files, databases, json, config_file }).await
         }
         Command::Bench(Bench::SlowReader { executors, slots, slow, json }) => {
             let slow = Duration::from_secs(slow);
