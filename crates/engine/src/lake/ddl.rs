@@ -97,15 +97,15 @@ pub fn resolve(name: TableReference, state: &SessionState) -> ResolvedTableRefer
 
 /// A transaction on the database of a name.
 pub fn begin(lakes: &Lakes, name: &ResolvedTableReference) -> Result<(Transaction, bool), Failure> {
-    let Some((database, view)) = lakes.get(&name.catalog) else {
+    let Some(seen) = lakes.get(&name.catalog) else {
         let (code, why) = match &*name.catalog == crate::samples::DATABASE {
             true => (ErrorCode::AccessDenied, "can only be read"),
             false => (ErrorCode::UndefinedDatabase, "not found"),
         };
         return Err(Failure::new(code, format!("database \"{}\" {why}", name.catalog)));
     };
-    let exists = view.table(&name.schema, &name.table).is_ok();
-    Ok((database.begin(view.clone()), exists))
+    let exists = seen.view.table(&name.schema, &name.table).is_ok();
+    Ok((seen.begin(), exists))
 }
 
 /// The id of a name's table, or that it is not one.
@@ -194,10 +194,11 @@ impl Ddl<'_> {
     /// `None`: it is not the catalog's, but may be an external table.
     fn drop_relation(&self, name: &ObjectName, kind: ObjectType, if_exists: bool) -> Result<Option<Change>, Failure> {
         let reference = self.reference(name)?;
-        let Some((database, view)) = self.lakes.get(&reference.catalog) else { return Ok(None) };
+        let Some(seen) = self.lakes.get(&reference.catalog) else { return Ok(None) };
+        let view = &seen.view;
         let relation =
             view.schema(&reference.schema).ok().and_then(|schema| view.relation(schema.id, &reference.table));
-        let mut transaction = database.begin(view.clone());
+        let mut transaction = seen.begin();
         let wrong = |is: &str| {
             let message = format!("\"{}.{}\" is a {is}", reference.schema, reference.table);
             Err(Failure::new(ErrorCode::InvalidStatement, message))

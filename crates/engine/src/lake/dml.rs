@@ -286,7 +286,7 @@ impl Dml<'_> {
     }
 
     fn nothing(&self, table: &LakeTable, id: TableId, kind: WriteKind) -> Result<PlannedWrite, Failure> {
-        let transaction = Box::new(table.database.begin(table.view.clone()));
+        let transaction = Box::new(table.seen.begin());
         Ok(PlannedWrite::NoRows { written: Written { transaction, table: id, kind, rows_before: 0 }, rows: 0 })
     }
 }

@@ -14,7 +14,10 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
-use frazil_catalog::{At, Database, Databases, Relation, SnapshotView};
+use frazil_catalog::{
+    At, ColumnId, DataFile, Database, Databases, FileFilter, Relation, SnapshotView, TableId, TableStatistics,
+    Transaction,
+};
 use parking_lot::Mutex;
 
 use super::table::LakeTable;
@@ -41,9 +44,52 @@ impl ExternalTables {
     }
 }
 
+/// A database at the snapshot that a statement sees.
+#[derive(Clone)]
+pub struct Seen {
+    pub database: Database,
+    /// With the changes of the session's transaction, if there is one.
+    pub view: Arc<SnapshotView>,
+    /// What the session has changed and not yet committed.
+    transaction: Option<Arc<Transaction>>,
+}
+
+impl Seen {
+    pub fn at(database: Database, view: Arc<SnapshotView>) -> Self {
+        Self { database, view, transaction: None }
+    }
+
+    /// The changes of a statement: on top of those of its session's transaction.
+    pub fn begin(&self) -> Transaction {
+        match &self.transaction {
+            Some(transaction) => transaction.as_ref().clone(),
+            None => self.database.begin(self.view.clone()),
+        }
+    }
+
+    pub async fn files(&self, table: TableId, filter: &FileFilter) -> frazil_catalog::Result<Vec<DataFile>> {
+        match &self.transaction {
+            Some(transaction) => transaction.files(table, filter).await,
+            None => self.database.files(&self.view, table, filter).await,
+        }
+    }
+
+    pub async fn table_statistics(
+        &self,
+        table: TableId,
+        columns: &[ColumnId],
+    ) -> frazil_catalog::Result<TableStatistics> {
+        match &self.transaction {
+            Some(transaction) => transaction.table_statistics(table, columns).await,
+            None => self.database.table_statistics(&self.view, table, columns).await,
+        }
+    }
+}
+
 /// Every database at the snapshot that a statement sees.
+#[derive(Clone)]
 pub struct Lakes {
-    databases: BTreeMap<String, (Database, Arc<SnapshotView>)>,
+    databases: BTreeMap<String, Seen>,
     external: Arc<ExternalTables>,
 }
 
@@ -59,13 +105,28 @@ impl Lakes {
         let mut seen = BTreeMap::new();
         for database in databases.current().await.map_err(to_datafusion)? {
             let view = database.snapshot(At::Latest).await.map_err(to_datafusion)?;
-            seen.insert(database.name().to_owned(), (database, view));
+            seen.insert(database.name().to_owned(), Seen::at(database, view));
         }
         Ok(Arc::new(Self { databases: seen, external }))
     }
 
-    pub fn get(&self, database: &str) -> Option<&(Database, Arc<SnapshotView>)> {
+    pub fn get(&self, database: &str) -> Option<&Seen> {
         self.databases.get(database)
+    }
+
+    /// The same moment with a transaction's changes.
+    pub fn with(&self, transaction: Transaction) -> Self {
+        let mut changed = self.clone();
+        let database = transaction.database().clone();
+        let view = Arc::new(transaction.view());
+        let name = database.name().to_owned();
+        changed.databases.insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)) });
+        changed
+    }
+
+    /// The changes that are not committed; of one database at most.
+    pub fn transaction(&self) -> Option<&Arc<Transaction>> {
+        self.databases.values().find_map(|seen| seen.transaction.as_ref())
     }
 
     pub fn external(&self) -> &ExternalTables {
@@ -107,7 +168,7 @@ impl fmt::Debug for Names {
 }
 
 impl Names {
-    fn seen(&self) -> &(Database, Arc<SnapshotView>) {
+    fn seen(&self) -> &Seen {
         self.lakes.get(&self.database).expect("names are made for databases that are there")
     }
 }
@@ -117,11 +178,11 @@ struct LakeDatabase(Names);
 
 impl CatalogProvider for LakeDatabase {
     fn schema_names(&self) -> Vec<String> {
-        self.0.seen().1.schemas().map(|schema| schema.name.clone()).collect()
+        self.0.seen().view.schemas().map(|schema| schema.name.clone()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.0.seen().1.schema(name).ok()?;
+        self.0.seen().view.schema(name).ok()?;
         Some(Arc::new(LakeSchema { names: self.0.clone(), schema: name.to_owned() }))
     }
 }
@@ -138,7 +199,7 @@ impl LakeSchema {
     }
 
     fn relation(&self, name: &str) -> Option<Relation> {
-        let view = &self.names.seen().1;
+        let view = &self.names.seen().view;
         view.relation(view.schema(&self.schema).ok()?.id, name)
     }
 
@@ -155,7 +216,7 @@ impl LakeSchema {
 #[async_trait]
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
-        let view = &self.names.seen().1;
+        let view = &self.names.seen().view;
         let mut names = self.external().table_names();
         if let Ok(schema) = view.schema(&self.schema) {
             names.extend(view.relations(schema.id).map(|(name, _)| name.to_owned()));
@@ -165,11 +226,12 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let (database, view) = self.names.seen();
+        let seen = self.names.seen();
+        let view = &seen.view;
         match self.relation(name) {
             Some(Relation::Table(id)) => {
                 let table = view.table_by_id(id).map_err(to_datafusion)?;
-                Ok(Some(Arc::new(LakeTable::new(database.clone(), view.clone(), table.clone())?)))
+                Ok(Some(Arc::new(LakeTable::new(seen.clone(), table.clone())?)))
             }
             Some(Relation::View(id)) => {
                 let stored = view.view_by_id(id).map_err(to_datafusion)?;

@@ -21,14 +21,13 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
-use frazil_catalog::{
-    Bound, Column, ColumnRange, DataFile, Database, DefaultValue, FileFilter, RangeTest, SnapshotView, Table,
-};
+use frazil_catalog::{Bound, Column, ColumnRange, DataFile, DefaultValue, FileFilter, RangeTest, Table};
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::columns::{scalar_of, table_schema, value_of};
+use super::names::Seen;
 use super::{DeletedRows, adapter_for, to_datafusion};
 
 /// The values of an `IN` list that are compared with every file.
@@ -36,8 +35,7 @@ const LIST_MAX: usize = 64;
 
 #[derive(Clone)]
 pub struct LakeTable {
-    pub database: Database,
-    pub view: Arc<SnapshotView>,
+    pub seen: Seen,
     pub table: Arc<Table>,
     schema: SchemaRef,
     defaults: Vec<(String, Expr)>,
@@ -47,19 +45,19 @@ pub struct LakeTable {
 
 impl std::fmt::Debug for LakeTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LakeTable({}.{})", self.database.name(), self.view.full_name(&self.table))
+        write!(f, "LakeTable({}.{})", self.seen.database.name(), self.seen.view.full_name(&self.table))
     }
 }
 
 impl LakeTable {
-    pub fn new(database: Database, view: Arc<SnapshotView>, table: Arc<Table>) -> Result<Self> {
+    pub fn new(seen: Seen, table: Arc<Table>) -> Result<Self> {
         let schema = table_schema(&table).map_err(to_datafusion)?;
         let literal = |column: &Column| match &column.default {
             Some(DefaultValue::Literal(text)) => Some((column.name.clone(), lit(text.clone()))),
             Some(DefaultValue::Expression(_)) | None => None,
         };
         let defaults = table.columns.iter().filter_map(literal).collect();
-        Ok(Self { database, view, table, schema, defaults, files: None })
+        Ok(Self { seen, table, schema, defaults, files: None })
     }
 
     /// The same table with these of its files only.
@@ -77,7 +75,7 @@ impl LakeTable {
             ranges: conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect(),
             statistics: self.table.columns.iter().map(|column| column.id).collect(),
         };
-        self.database.files(&self.view, self.table.id, &filter).await.map_err(to_datafusion)
+        self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)
     }
 
     /// What a conjunct says of one column, where statistics can tell.
@@ -155,7 +153,7 @@ impl LakeTable {
         } else {
             return Ok(());
         };
-        let name = self.view.full_name(&self.table);
+        let name = self.seen.view.full_name(&self.table);
         let message = format!("table \"{name}\" {why}, which cannot be read yet");
         Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::NotSupported, message)))
     }
@@ -205,7 +203,7 @@ impl LakeTable {
         let bytes = match &self.files {
             Some(files) => files.iter().map(|file| file.size_bytes).sum(),
             None => {
-                let statistics = self.database.table_statistics(&self.view, self.table.id, &[]).await;
+                let statistics = self.seen.table_statistics(self.table.id, &[]).await;
                 statistics.map_err(to_datafusion)?.bytes
             }
         };
