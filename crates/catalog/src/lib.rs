@@ -13,6 +13,7 @@ mod ids;
 mod model;
 mod snapshot;
 
+mod change_counter;
 mod database;
 mod databases;
 mod lake_tables;
@@ -23,6 +24,7 @@ mod files;
 mod prune;
 mod scalar;
 mod statistics_column;
+mod sum_cache;
 mod table_files;
 
 mod changes;

@@ -13,9 +13,11 @@ use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, DeleteFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, DeleteFileId, SnapshotId, TableId};
 use crate::model::{Place, Table};
+use crate::prune::ColumnStatistics;
 use crate::snapshot::Snapshot;
 use crate::sql::{Row, Tx, Value};
 use crate::statistics_column::{StatisticsColumn, StatisticsSum};
+use crate::sum_cache::SumCache;
 
 const ALIVE: i64 = i64::MAX;
 
@@ -32,6 +34,9 @@ pub(crate) struct TableFiles {
     /// By data file.
     deletes: HashMap<i64, Vec<DeleteEntry>>,
     columns: HashMap<ColumnId, StatisticsColumn>,
+    /// The last snapshot that changed the table's files.
+    changed: i64,
+    sums: SumCache,
     /// From this snapshot on, positions of deleted rows are where we do not read them.
     pub(crate) inlined_deletes_from: Option<SnapshotId>,
 }
@@ -125,6 +130,7 @@ impl TableFiles {
                 let mut loaded = StatisticsColumn::new(column.column_type.clone());
                 self.load_column(tx, table.id, *id, &mut loaded, 0).await?;
                 self.columns.insert(*id, loaded);
+                self.sums.forget_column(*id);
             }
         }
         let reached = before.map_or(latest.id, |(synced, _)| synced.max(latest.id));
@@ -144,6 +150,7 @@ impl TableFiles {
             |row| self.push(row),
         )
         .await?;
+        self.sums = SumCache::default();
         let mut columns = std::mem::take(&mut self.columns);
         for (id, column) in &mut columns {
             self.load_column(tx, table, *id, column, next_file_id).await?;
@@ -188,7 +195,14 @@ impl TableFiles {
             }
             Ok(())
         })
-        .await
+        .await?;
+        let files = self.files.iter().map(|file| (file.begin, file.end));
+        let deletes = self.deletes.values().flatten().map(|delete| (delete.begin, delete.end));
+        let partial = self.extras.values().filter_map(|extra| extra.partial_max);
+        let partial = partial.chain(self.deletes.values().flatten().filter_map(|delete| delete.partial_max));
+        let lives = files.chain(deletes).map(|(begin, end)| if end == ALIVE { begin } else { end.max(begin) });
+        self.changed = lives.chain(partial).max().unwrap_or(0);
+        Ok(())
     }
 
     fn push(&mut self, row: Row<'_>) -> Result<()> {
@@ -322,20 +336,39 @@ impl TableFiles {
     }
 
     pub(crate) fn statistics(&self, snapshot: SnapshotId, columns: &[ColumnId]) -> TableStatistics {
+        // Snapshots after the last one that changed the table are all the same.
+        let snapshot = SnapshotId(snapshot.0.min(self.changed));
+        let mut total = self.sums.table(snapshot, || self.sum_table(snapshot));
+        total.columns = columns.iter().map(|id| self.sums.column(snapshot, *id, || self.sum_column(snapshot, *id))).collect();
+        total
+    }
+
+    fn sum_table(&self, snapshot: SnapshotId) -> TableStatistics {
         let mut total = TableStatistics::default();
-        let mut sums: Vec<_> = columns.iter().map(|_| StatisticsSum::default()).collect();
-        for (at, file) in self.alive(snapshot) {
+        let later = |partial_max: Option<i64>| partial_max.is_some_and(|max| max > snapshot.0);
+        for (_, file) in self.alive(snapshot) {
+            let delete = self.delete_at(file, snapshot);
+            let extra = self.extras.get(&file.id);
+            let is_plain = extra.is_none_or(|extra| {
+                extra.mapping_id.is_none() && extra.not_readable.is_none() && !later(extra.partial_max)
+            }) && delete.is_none_or(|delete| delete.is_parquet && !later(delete.partial_max));
             total.files += 1;
             total.bytes += file.size_bytes;
-            total.rows += file.record_count - self.delete_at(file, snapshot).map_or(0, |d| d.delete_count);
-            for (id, sum) in columns.iter().zip(&mut sums) {
-                let one = self.columns.get(id).map_or_else(Default::default, |column| column.get(at));
-                sum.add(&one, file.record_count);
-            }
+            total.rows += file.record_count - delete.map_or(0, |delete| delete.delete_count);
+            total.files_with_deletes += u64::from(delete.is_some());
+            total.files_not_plain += u64::from(!is_plain);
         }
         total.rows = total.rows.max(0);
-        total.columns = sums.into_iter().map(StatisticsSum::finish).collect();
         total
+    }
+
+    fn sum_column(&self, snapshot: SnapshotId, id: ColumnId) -> ColumnStatistics {
+        let mut sum = StatisticsSum::default();
+        let column = self.columns.get(&id);
+        for (at, file) in self.alive(snapshot) {
+            sum.add(&column.map_or_else(Default::default, |column| column.get(at)), file.record_count);
+        }
+        sum.finish()
     }
 }
 

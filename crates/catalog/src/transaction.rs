@@ -170,6 +170,8 @@ impl Transaction {
         let mut sums: Vec<_> = columns.iter().map(|_| StatisticsSum::default()).collect();
         for file in &files {
             total.bytes += file.size_bytes;
+            total.files_with_deletes += u64::from(file.delete_file.is_some());
+            total.files_not_plain += u64::from(!file.is_plain());
             total.rows += file.record_count - file.delete_file.as_ref().map_or(0, |delete| delete.delete_count);
             sums.iter_mut().zip(&file.statistics).for_each(|(sum, one)| sum.add(one, file.record_count));
         }

@@ -125,6 +125,13 @@ impl Coordinator {
         );
         let kept = process_directory(&data_directory, "results", "coordinator").map_err(internal)?;
         let results = ResultStore::new(kept, options.result_memory, options.result_disk);
+        let warmed = databases.clone();
+        let warm = async move {
+            // What cannot be opened fails the statements, with the reason.
+            if let Err(error) = warmed.warm().await {
+                tracing::warn!(%error, "not all databases can be opened");
+            }
+        };
         let statements = StatementService::new(Inner {
             planner,
             databases,
@@ -134,8 +141,12 @@ impl Coordinator {
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
         });
-        let tasks =
-            vec![rpc, tokio::spawn(registry.watch_heartbeats()), tokio::spawn(statements.clone().expire_results())];
+        let tasks = vec![
+            rpc,
+            tokio::spawn(warm),
+            tokio::spawn(registry.watch_heartbeats()),
+            tokio::spawn(statements.clone().expire_results()),
+        ];
         Ok(Self { statements, rpc_address, data_address, tasks, _data: data })
     }
 

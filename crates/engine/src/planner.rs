@@ -273,6 +273,7 @@ impl Planner {
     ) -> Result<(PlannedQuery, String), Failure> {
         refuse_unsupported(plan)?;
         let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
+        let optimized = lake::answer_from_catalog(optimized).await.map_err(|error| to_failure(&error))?;
         let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots)).catch_unwind();
         let planned = planning.await.unwrap_or_else(|panic| {
             // Statistics come from footers, and readers panic over some malformed ones.

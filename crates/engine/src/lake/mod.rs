@@ -1,7 +1,7 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
-//! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
+//! both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
 //! (rows to Parquet files, on executors), `report` (what was written, as rows), `ddl`,
 //! `dml` and `show` (statements) and `change` (what a statement wants of the catalog).
 
@@ -11,6 +11,7 @@ mod ddl;
 mod deletes;
 mod dml;
 mod field_ids;
+mod known_answers;
 mod names;
 mod report;
 mod show;
@@ -22,6 +23,7 @@ pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, plan_write};
 pub use field_ids::adapter_for;
+pub use known_answers::answer_from_catalog;
 pub use names::{ExternalTables, Lakes, catalogs};
 pub use report::{FileReport, read_reports};
 pub use show::query_for;

@@ -21,7 +21,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
-use frazil_catalog::{Bound, Column, ColumnRange, DataFile, DefaultValue, FileFilter, RangeTest, Table};
+use frazil_catalog::{Bound, Column, ColumnRange, DataFile, DefaultValue, FileFilter, RangeTest, Table, TableStatistics};
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectMeta;
 use object_store::path::Path;
@@ -196,6 +196,23 @@ impl LakeTable {
             total_byte_size: Precision::Inexact(usize::try_from(file.size_bytes).unwrap_or_default()),
             column_statistics: columns,
         }
+    }
+
+    /// Sums over the whole table, with the named columns in this order. None where the files cannot be read as they are, or
+    /// their rows are not counted for certain.
+    pub(super) async fn known(&self, columns: &[&str]) -> Result<Option<TableStatistics>> {
+        let ids = columns.iter().map(|name| self.table.column(name).map(|column| column.id));
+        let ids = ids.collect::<frazil_catalog::Result<Vec<_>>>().map_err(to_datafusion)?;
+        let known = self.seen.table_statistics(self.table.id, &ids).await.map_err(to_datafusion)?;
+        Ok(Some(known).filter(|known| known.files_not_plain == 0))
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.files.is_none()
+    }
+
+    pub(super) fn column_type(&self, name: &str) -> Option<DataType> {
+        self.schema.field_with_name(name).ok().map(|field| field.data_type().clone())
     }
 
     /// Compressed bytes of all files, for the choice of the number of partitions.
