@@ -25,3 +25,4 @@ mod refusals;
 mod sqllogic;
 mod stage_graphs;
 mod suites;
+mod transactions;

@@ -40,6 +40,8 @@ pub struct StatementContext {
     pub time_limit: Option<Duration>,
     /// Session options, as `SET` takes them.
     pub parameters: BTreeMap<String, String>,
+    /// The session at the coordinator, which has its open transaction.
+    pub session: Option<String>,
 }
 
 /// A whole answer in memory.
@@ -110,6 +112,28 @@ impl Client {
         }
     }
 
+    /// Opens a session: what its statements leave to each other is a transaction, above all.
+    pub async fn open_session(&self) -> Result<String, ClientError> {
+        let sent = self.transport.send(Method::POST, "/api/v2/sessions", Accept::Json, None);
+        let answer = within(CALL_LIMIT, sent).await?;
+        let status = answer.status;
+        let json = answer.json().await?;
+        match json["session"].as_str() {
+            Some(id) if status.is_success() => Ok(id.to_owned()),
+            _ => Err(error::of_answer(status, &json)),
+        }
+    }
+
+    /// What it has not committed is rolled back.
+    pub async fn close_session(&self, id: &str) -> Result<(), ClientError> {
+        let path = format!("/api/v2/sessions/{id}");
+        let answer = within(CALL_LIMIT, self.transport.send(Method::DELETE, &path, Accept::Json, None)).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            status => Err(error::of_answer(status, &answer.json().await?)),
+        }
+    }
+
     /// What the coordinator says of a statement, or how the statement failed.
     pub async fn status(&self, handle: &str) -> Result<Value, ClientError> {
         self.get(&format!("/api/v2/statements/{handle}")).await
@@ -135,19 +159,30 @@ impl StatementContext {
     fn request(&self, sql: &str) -> Value {
         let mut request = json!({ "statement": sql });
         if let Some(database) = &self.database {
-            request["database"] = json!(database);
+            request["database"] = json!(exact(database));
         }
         if let Some(schema) = &self.schema {
-            request["schema"] = json!(schema);
+            request["schema"] = json!(exact(schema));
         }
         if let Some(limit) = self.time_limit {
             // The API counts whole seconds, and reads 0 as the longest limit there is.
             request["timeout"] = json!(limit.as_secs_f64().ceil().max(1.0) as u64);
         }
+        if let Some(session) = &self.session {
+            request["session"] = json!(session);
+        }
         if !self.parameters.is_empty() {
             request["parameters"] = json!(self.parameters);
         }
         request
+    }
+}
+
+/// A name as the API takes it, which reads plain ones in lowercase.
+fn exact(name: &str) -> String {
+    match name.to_lowercase() == name && !name.contains('"') {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
 }
 

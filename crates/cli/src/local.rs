@@ -45,7 +45,7 @@ pub async fn run(config: Config, request: LocalRequest) -> Result<(), CommandErr
 async fn serve_shell(config: &Config, cluster: &Cluster) -> Result<(), CommandError> {
     eprintln!("coordinator at {}, {} executors", cluster.url(), cluster.processes().count() - 1);
     let client = Client::http(cluster.url())?;
-    shell::run(Session::new(client, StatementContext::default(), config.client.format)?).await
+    shell::run(Session::open(client, StatementContext::default(), config.client.format).await?).await
 }
 
 async fn serve(cluster: &mut Cluster, signals: &mut StopSignals) -> Result<(), CommandError> {

@@ -48,9 +48,13 @@ pub async fn run(config: Config, request: SqlRequest) -> Result<(), CommandError
         time_limit: request.time_limit,
         ..StatementContext::default()
     };
-    let mut session = Session::new(client, context, config.client.format)?;
+    let mut session = Session::open(client, context, config.client.format).await?;
     let outcome = match script {
-        Some(text) => session.run_script(&text).await,
+        Some(text) => {
+            let outcome = session.run_script(&text).await;
+            session.close().await;
+            outcome
+        }
         None => shell::run(session).await,
     };
     if let Some(embedded) = embedded {

@@ -66,12 +66,22 @@ pub enum ErrorCode {
     CatalogCorrupt,
     /// No such statement handle.
     UndefinedStatement,
+    /// No such session, or no longer.
+    UndefinedSession,
+    /// What cannot be done while a transaction is open: another `BEGIN`, databases.
+    TransactionOpen,
+    /// `COMMIT` or `ROLLBACK` without a transaction.
+    NoTransaction,
+    /// The session's transaction was rolled back behind its back.
+    TransactionLost,
+    /// A change in a transaction that only reads.
+    ReadOnlyTransaction,
     /// Our own fault: a panic, a broken invariant, a message that does not decode.
     Internal,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 34] = [
+    pub const ALL: [ErrorCode; 39] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -105,6 +115,11 @@ impl ErrorCode {
         Self::CatalogUnavailable,
         Self::CatalogCorrupt,
         Self::UndefinedStatement,
+        Self::UndefinedSession,
+        Self::TransactionOpen,
+        Self::NoTransaction,
+        Self::TransactionLost,
+        Self::ReadOnlyTransaction,
         Self::Internal,
     ];
 
@@ -143,6 +158,11 @@ impl ErrorCode {
             Self::CatalogUnavailable => "08006",
             Self::CatalogCorrupt => "XX001",
             Self::UndefinedStatement => "02000",
+            Self::UndefinedSession => "08003",
+            Self::TransactionOpen => "25001",
+            Self::NoTransaction => "25P01",
+            Self::TransactionLost => "25P02",
+            Self::ReadOnlyTransaction => "25006",
             Self::Internal => "XX000",
         }
     }
@@ -183,6 +203,11 @@ impl ErrorCode {
             Self::CatalogUnavailable => "300043",
             Self::CatalogCorrupt => "300044",
             Self::UndefinedStatement => "000709",
+            Self::UndefinedSession => "390111",
+            Self::TransactionOpen => "000665",
+            Self::NoTransaction => "000666",
+            Self::TransactionLost => "000667",
+            Self::ReadOnlyTransaction => "000668",
             Self::Internal => "370001",
         }
     }
@@ -191,7 +216,7 @@ impl ErrorCode {
     pub fn http_status(self) -> u16 {
         match self {
             Self::Timeout => 408,
-            Self::UndefinedStatement => 404,
+            Self::UndefinedStatement | Self::UndefinedSession => 404,
             Self::InvalidArgument => 400,
             Self::TooManyStatements => 429,
             _ => 422,

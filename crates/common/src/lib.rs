@@ -7,5 +7,5 @@ pub mod ids;
 pub mod units;
 
 pub use failure::{ErrorCode, Failure, Place};
-pub use ids::{BootId, ExchangeId, ExecutorId, QueryId, StageId, StatementId};
+pub use ids::{BootId, ExchangeId, ExecutorId, QueryId, SessionId, StageId, StatementId};
 pub use units::ByteSize;

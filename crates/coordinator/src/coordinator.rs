@@ -31,6 +31,7 @@ use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
 use crate::results::ResultStore;
 use crate::service::{Inner, StatementService, Statements};
+use crate::sessions::Sessions;
 
 /// Disk for the coordinator's own sorts; its queries are small.
 const SPILL: ByteSize = ByteSize::gib(1);
@@ -132,8 +133,10 @@ impl Coordinator {
                 tracing::warn!(%error, "not all databases can be opened");
             }
         };
+        let sessions = Arc::new(Sessions::new(options.session_limits()));
         let statements = StatementService::new(Inner {
             planner,
+            sessions: sessions.clone(),
             databases,
             runner,
             admission,
@@ -146,6 +149,7 @@ impl Coordinator {
             tokio::spawn(warm),
             tokio::spawn(registry.watch_heartbeats()),
             tokio::spawn(statements.clone().expire_results()),
+            tokio::spawn(sessions.watch()),
         ];
         Ok(Self { statements, rpc_address, data_address, tasks, _data: data })
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use frazil_common::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::sessions::SessionLimits;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoordinatorOptions {
@@ -50,6 +52,14 @@ pub struct CoordinatorOptions {
     pub result_disk: ByteSize,
     /// Finished statements that are remembered.
     pub history_max: usize,
+    /// Sessions that are open; more are refused.
+    pub sessions_max: usize,
+    /// Seconds after which a session that sends nothing is closed.
+    pub session_idle_s: u64,
+    /// Seconds after which a transaction is rolled back whose session sends nothing.
+    pub transaction_idle_s: u64,
+    /// Seconds that a transaction may be open.
+    pub transaction_limit_s: u64,
     /// Where the catalog is: a directory, or a PostgreSQL URL; `<data>/catalog` when not given.
     pub catalog: Option<String>,
     /// Directory or URL below which new databases keep their files; `<data>/warehouse` when not given.
@@ -88,6 +98,10 @@ impl Default for CoordinatorOptions {
             result_memory: ByteSize::mib(64),
             result_disk: ByteSize::gib(20),
             history_max: 1000,
+            sessions_max: 10_000,
+            session_idle_s: 4 * 3600,
+            transaction_idle_s: 600,
+            transaction_limit_s: 4 * 3600,
             catalog: None,
             warehouse: None,
             file_bytes: ByteSize::mib(256),
@@ -101,6 +115,15 @@ impl Default for CoordinatorOptions {
 impl CoordinatorOptions {
     pub fn heartbeat_limit(&self) -> Duration {
         Duration::from_millis(self.heartbeat_limit_ms)
+    }
+
+    pub fn session_limits(&self) -> SessionLimits {
+        SessionLimits {
+            sessions_max: self.sessions_max,
+            session_idle: Duration::from_secs(self.session_idle_s.max(1)),
+            transaction_idle: Duration::from_secs(self.transaction_idle_s.max(1)),
+            transaction_limit: Duration::from_secs(self.transaction_limit_s.max(1)),
+        }
     }
 
     pub fn planning_limit(&self) -> Duration {

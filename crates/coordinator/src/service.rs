@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use frazil_catalog::Databases;
-use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_common::{ErrorCode, Failure, SessionId, StatementId};
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery, Planner};
+use frazil_engine::session_statements::SessionChange;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -22,9 +23,11 @@ use crate::options::CoordinatorOptions;
 use crate::placement::Placement;
 use crate::query::{QueryRunner, RunOptions, RunningQuery, cut_for, needs_executors};
 use crate::results::ResultStore;
+use crate::sessions::{SessionGuard, SessionStatus, Sessions};
 use crate::statement::{
     ClusterStatus, Delivery, Phase, ResultInfo, ResultPartition, ResultStream, StatementRequest, StatementStatus,
 };
+use crate::transactions::{self, Scope};
 use crate::writes;
 
 /// Batches between a query and the reader of its stream.
@@ -40,6 +43,7 @@ pub struct StatementService {
 
 pub(crate) struct Inner {
     pub planner: Arc<Planner>,
+    pub sessions: Arc<Sessions>,
     pub databases: Databases,
     pub runner: Arc<QueryRunner>,
     pub admission: Admission,
@@ -64,7 +68,9 @@ impl Statements {
         let Some(known) = known else { return Ok(None) };
         // How the rows are wanted and how long they may take does not make it another statement.
         let first = &known.request;
-        if (&first.sql, &first.database, &first.schema) == (&request.sql, &request.database, &request.schema) {
+        let is_same = (&first.sql, &first.database, &first.schema, first.session)
+            == (&request.sql, &request.database, &request.schema, request.session);
+        if is_same {
             return Ok(Some(known.id));
         }
         let message = format!("requestId {request_id} came with another statement before: give each its own");
@@ -181,6 +187,25 @@ impl StatementService {
         }
     }
 
+    /// Opens a session; see [`Sessions::open`].
+    pub fn open_session(
+        &self,
+        database: Option<String>,
+        schema: Option<String>,
+        settings: Vec<(String, String)>,
+    ) -> Result<SessionId, Failure> {
+        self.inner.sessions.open(database, schema, settings)
+    }
+
+    pub fn close_session(&self, id: SessionId) -> Result<(), Failure> {
+        self.inner.sessions.close(id)
+    }
+
+    /// Oldest first.
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        self.inner.sessions.list()
+    }
+
     pub fn cluster(&self) -> ClusterStatus {
         ClusterStatus {
             version: frazil_proto::VERSION,
@@ -264,18 +289,38 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }
+    let session = match request.session {
+        Some(id) => Some(inner.sessions.enter(id).await?),
+        None => None,
+    };
+    let (database, schema) = match &session {
+        Some(session) => session.names_for(request),
+        None => (request.database.clone(), request.schema.clone()),
+    };
+    let settings = session.as_ref().map_or_else(|| request.settings.clone(), |session| session.settings_for(request));
     let start = std::time::Instant::now();
     let planned = inner.planner.plan(PlanRequest {
         sql: request.sql.clone(),
-        database: request.database.clone(),
-        schema: request.schema.clone(),
-        settings: request.settings.clone(),
+        database,
+        schema,
+        settings,
+        lakes: session.as_ref().and_then(|session| session.lakes()),
         slots: inner.runner.registry.slots(),
         executors: inner.runner.registry.executors(),
     });
-    let planned = planned.await?;
+    let planned = planned.await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
+    if let Some(session) = &session
+        && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
+    {
+        session.check_kept()?;
+    }
+    let planned = planned?;
     statement.advance(Phase::Planned);
+    let scope = |session: Option<SessionGuard>| match session {
+        Some(session) if session.is_open() => Scope::Transaction(session),
+        _ => Scope::Statement,
+    };
     let query = match planned {
         Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
         Planned::Explain { query, logical, physical } => {
@@ -283,27 +328,35 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
         Planned::Analyze { query, verbose } => {
+            drop(session);
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
             let rows = explain_analyze(inner, statement, &query, verbose).await?;
             return deliver(inner, statement, Rows::Ready(explain_rows(rows)?)).await;
         }
         Planned::Change(change) => {
-            let done = writes::change(inner, statement, change).await?;
+            let done = scope(session).change(inner, statement, change).await?;
+            return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Session(change) => {
+            let done = transactions::change_session(inner, statement, session, change).await?;
             return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
         }
         Planned::Remove { written, rows } => {
-            let counted = writes::remove(statement, written, rows).await?;
+            let counted = writes::remove(statement, written, rows, scope(session)).await?;
             return deliver(inner, statement, Rows::Ready(counted)).await;
         }
         Planned::Write { query, written } => {
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
-            let counted = writes::write(inner, statement, &query, written, &run_options(statement, false)).await?;
+            let options = run_options(statement, false);
+            let counted = writes::write(inner, statement, &query, written, &options, scope(session)).await?;
             return deliver(inner, statement, Rows::Ready(counted)).await;
         }
         Planned::Query(query) => query,
     };
+    // Whoever reads needs what was planned, and nothing more of the session.
+    drop(session);
     let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
     statement.advance(Phase::Running);
     let running = inner.runner.run(&query, &run_options(statement, false)).await?;

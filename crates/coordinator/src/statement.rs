@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use frazil_common::{Failure, StatementId};
+use frazil_common::{Failure, SessionId, StatementId};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -64,7 +64,9 @@ pub struct StatementRequest {
     pub delivery: Delivery,
     /// From submission to the last row; `None` is the coordinator's default, and its maximum is the bound.
     pub time_limit: Option<Duration>,
-    /// Where unqualified table names are looked up; `None` is the default database and schema.
+    /// Whose statement it is; `None` is nobody's, with nothing before or after it.
+    pub session: Option<SessionId>,
+    /// Where unqualified table names are looked up, as exact names; `None` is the session's, or the default database and schema.
     pub database: Option<String>,
     pub schema: Option<String>,
     /// Session options for this statement alone, as `SET` takes them.
@@ -80,6 +82,7 @@ impl StatementRequest {
             sql: sql.into(),
             delivery,
             time_limit: None,
+            session: None,
             database: None,
             schema: None,
             settings: Vec::new(),

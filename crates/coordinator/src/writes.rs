@@ -1,19 +1,19 @@
-//! Statements that change the catalog. The rows of a write are written by a query like any other; what its tasks report becomes
-//! one commit, or none.
+//! Statements that write rows. They are written by a query like any other; what its tasks report becomes one change, or none.
 
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::{CommitInfo, SnapshotId};
+use frazil_catalog::SnapshotId;
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Change, WriteKind, Written, read_reports};
+use frazil_engine::lake::{WriteKind, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
+use crate::transactions::Scope;
 
 /// The snapshot that a request of this id has made before, its answer having been lost.
 pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
@@ -26,12 +26,6 @@ pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<Sna
     Ok(None)
 }
 
-/// Returns what the user is told.
-pub async fn change(inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
-    let _committing = statement.committing();
-    change.perform(&inner.databases, commit_info(statement)).await
-}
-
 /// Runs the query that writes, and commits its files. Returns the row that counts.
 pub async fn write(
     inner: &Arc<Inner>,
@@ -39,7 +33,9 @@ pub async fn write(
     query: &PlannedQuery,
     written: Written,
     options: &RunOptions,
+    scope: Scope,
 ) -> Result<RecordBatch, Failure> {
+    scope.check(&written.transaction)?;
     let mut tries = 0;
     let reports = loop {
         match run(inner, query, options).await {
@@ -54,19 +50,20 @@ pub async fn write(
     };
     let (files, changed) = read_reports(&reports)?;
     let kind = written.kind;
-    let _committing = statement.committing();
-    let (rows, snapshot) = written.commit(files, changed, commit_info(statement)).await?;
-    tracing::info!(statement = %statement.id, rows, %snapshot, "committed");
+    let (transaction, rows) = written.complete(files, changed)?;
+    scope.finish(statement, transaction).await?;
     counted(kind, rows)
 }
 
-/// Commits a change that removes rows and writes none.
-pub async fn remove(statement: &Arc<Statement>, written: Written, rows: i64) -> Result<RecordBatch, Failure> {
-    let kind = written.kind;
-    let _committing = statement.committing();
-    let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
-    written.transaction.commit(commit_info(statement)).await.map_err(failed)?;
-    counted(kind, rows)
+/// A change that removes rows and writes none.
+pub async fn remove(
+    statement: &Arc<Statement>,
+    written: Written,
+    rows: i64,
+    scope: Scope,
+) -> Result<RecordBatch, Failure> {
+    scope.finish(statement, *written.transaction).await?;
+    counted(written.kind, rows)
 }
 
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
@@ -76,14 +73,6 @@ async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> 
         reports.push(batch?);
     }
     Ok(reports)
-}
-
-fn commit_info(statement: &Statement) -> CommitInfo {
-    CommitInfo {
-        statement: Some(statement.id),
-        request_id: statement.request.request_id.map(|id| id.to_string()),
-        ..CommitInfo::default()
-    }
 }
 
 fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {

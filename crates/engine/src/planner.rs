@@ -33,8 +33,9 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::samples::{self, SampleDatabase};
+use crate::session_statements::{SessionChange, session_change};
 use crate::storage::StorageOptions;
-use crate::{explain, session, suspects};
+use crate::{explain, session, session_statements, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -65,8 +66,11 @@ pub struct PlannerOptions {
 
 pub struct PlanRequest {
     pub sql: String,
+    /// Exact names, where unqualified ones are looked up.
     pub database: Option<String>,
     pub schema: Option<String>,
+    /// The databases as the session's open transaction sees them; `None` is as they are now.
+    pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
     /// Slots that the query may use.
     pub slots: usize,
@@ -99,7 +103,8 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
-    /// Done while planning: declarations and settings. The text tells the user.
+    Session(SessionChange),
+    /// Done while planning: declarations. The text tells the user.
     Done(String),
 }
 
@@ -192,10 +197,18 @@ impl Planner {
         }
     }
 
+    /// The databases as they are now.
+    pub async fn snapshot(&self) -> Result<Arc<Lakes>, Failure> {
+        Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
+    }
+
     async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let forced = session::forced_partitions(&request.settings)?;
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
-        let lakes = Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))?;
+        let lakes = match &request.lakes {
+            Some(lakes) => lakes.clone(),
+            None => self.snapshot().await?,
+        };
         let mut state = session::statement_state(
             &self.base,
             lake::catalogs(&lakes, &self.base, &self.others),
@@ -209,8 +222,14 @@ impl Planner {
         if let Some(change) = lake::plan_undrop(&request.sql, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
+            return Ok(Planned::Session(change));
+        }
         let mut statement = parse_one(&state, &request.sql)?;
         explain::check_options(&mut statement)?;
+        if let Some(change) = session_change(&statement)? {
+            return Ok(Planned::Session(change));
+        }
         if let Some(query) = lake::query_for(&statement, &state) {
             statement = parse_one(&state, &query)?;
         }
@@ -225,7 +244,7 @@ impl Planner {
             LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
-                Ok(Planned::Done(format!("{} is set for this statement", set.variable)))
+                Ok(Planned::Session(SessionChange::Set { key: session::full_key(&set.variable), value: set.value }))
             }
             LogicalPlan::Explain(explain) => {
                 explain::check_format(&explain.explain_format)?;

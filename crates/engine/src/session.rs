@@ -73,10 +73,10 @@ pub fn statement_state(
     // With one partition there is nothing to deal out, and nothing to gain from reading one file in pieces.
     options.optimizer.repartition_file_scans = partitions > 1;
     if let Some(database) = database {
-        options.catalog.default_catalog = database.to_ascii_lowercase();
+        database.clone_into(&mut options.catalog.default_catalog);
     }
     if let Some(schema) = schema {
-        options.catalog.default_schema = schema.to_ascii_lowercase();
+        schema.clone_into(&mut options.catalog.default_schema);
     }
     for (key, value) in settings {
         apply_setting(options, key, value)?;
@@ -100,14 +100,10 @@ fn statement_env(shared: &Arc<RuntimeEnv>) -> Result<Arc<RuntimeEnv>> {
 
 /// Settings by which a user could harm the server or break what a distributed plan relies on are not in this list.
 pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Result<(), Failure> {
-    let key = key.trim().to_ascii_lowercase();
+    let key = full_key(key);
     if forced_partitions_of(&key, value)?.is_some() {
         return Ok(());
     }
-    let key = match key.as_str() {
-        "timezone" | "time_zone" | "time.zone" => "datafusion.execution.time_zone".to_owned(),
-        _ => key,
-    };
     let allowed = match key.as_str() {
         "datafusion.execution.time_zone" | "datafusion.execution.parquet.pushdown_filters" => true,
         "datafusion.execution.batch_size" => {
@@ -137,6 +133,25 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
         let failure = to_failure(&error);
         invalid(format!("setting {key:?}: {}", failure.message))
     })
+}
+
+/// A setting's one name.
+pub fn full_key(key: &str) -> String {
+    let key = key.trim().to_ascii_lowercase();
+    match key.as_str() {
+        "timezone" | "time_zone" | "time.zone" => "datafusion.execution.time_zone".to_owned(),
+        _ => key,
+    }
+}
+
+/// Refuses a setting that no statement may change, or that there is none.
+pub fn check_known(key: &str) -> Result<(), Failure> {
+    if key == PARTITIONS {
+        return Ok(());
+    }
+    let mut options = ConfigOptions::new();
+    let default = options.entries().into_iter().find(|entry| entry.key == key).and_then(|entry| entry.value);
+    apply_setting(&mut options, key, default.as_deref().unwrap_or("UTC"))
 }
 
 /// The number of partitions that the settings ask for, if they do.

@@ -6,6 +6,7 @@
 //! | `GET /api/v2/statements` | the statements that are remembered, newest first (our addition) |
 //! | `GET /api/v2/statements/{handle}?partition=N` | status, or a partition of the result |
 //! | `POST /api/v2/statements/{handle}/cancel` | stops it |
+//! | `POST /api/v2/sessions`, `GET`, `DELETE /api/v2/sessions/{id}` | sessions: names, settings, transactions (our addition) |
 //! | `GET /api/v2/health`, `GET /api/v2/cluster` | that we answer; who runs what (our additions) |
 //!
 //! With `Accept: application/vnd.apache.arrow.stream` rows come as an Arrow IPC stream (our addition): a POST then streams
@@ -13,6 +14,7 @@
 
 mod answer;
 mod request;
+mod sessions;
 mod statements;
 
 use std::panic::AssertUnwindSafe;
@@ -23,7 +25,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use frazil_coordinator::service::StatementService;
 use futures::FutureExt;
@@ -66,6 +68,8 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .route("/api/v2/statements", post(statements::submit).get(statements::list))
         .route("/api/v2/statements/{handle}", get(statements::fetch))
         .route("/api/v2/statements/{handle}/cancel", post(statements::cancel))
+        .route("/api/v2/sessions", post(sessions::open).get(sessions::list))
+        .route("/api/v2/sessions/{id}", delete(sessions::close))
         .route("/api/v2/health", get(health))
         .route("/api/v2/cluster", get(cluster))
         .fallback(unknown_path)

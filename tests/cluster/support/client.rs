@@ -5,10 +5,12 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use arrow::ipc::reader::StreamReader;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Answer, Refusal, Request};
+use super::engine::{Answer, Engine, Refusal, Request};
 
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
@@ -19,6 +21,8 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(120);
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    /// Its statements are sent in it.
+    session: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -28,6 +32,8 @@ struct Body<'a> {
     schema: Option<&'a str>,
     parameters: BTreeMap<&'a str, String>,
     timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +52,7 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .build()
             .expect("the HTTP client has no TLS to set up");
-        Self { http, base: base.into() }
+        Self { http, base: base.into(), session: None }
     }
 
     /// The whole answer as Arrow. A stream that breaks off is a refusal without a status.
@@ -95,6 +101,20 @@ impl Client {
         response.json().await.map_err(|e| Refusal::local(format!("answer is not JSON: {}", chain(&e))))
     }
 
+    /// The same client with a session of its own.
+    pub async fn in_session(&self) -> Result<Self, Refusal> {
+        let response = accepted(self.http.post(format!("{}/api/v2/sessions", self.base)).send().await).await?;
+        let answer: serde_json::Value = response.json().await.map_err(|e| Refusal::local(chain(&e)))?;
+        let session = answer["session"].as_str().map(str::to_owned).ok_or_else(|| Refusal::local(&answer))?;
+        Ok(Self { session: Some(session), ..self.clone() })
+    }
+
+    /// Ends its session.
+    pub async fn close_session(&self) -> Result<(), Refusal> {
+        let url = format!("{}/api/v2/sessions/{}", self.base, self.session.as_deref().unwrap_or_default());
+        accepted(self.http.delete(url).send().await).await.map(|_| ())
+    }
+
     pub async fn cancel(&self, handle: &str) -> Result<(), Refusal> {
         let url = format!("{}/api/v2/statements/{handle}/cancel", self.base);
         accepted(self.http.post(url).header(CONTENT_TYPE, "application/json").body("{}").send().await).await.map(|_| ())
@@ -132,9 +152,25 @@ impl Client {
         if let Some(partitions) = request.partitions {
             parameters.insert("partitions", partitions.to_string());
         }
-        let body = Body { statement: &request.sql, schema: request.schema.as_deref(), parameters, timeout };
+        let body = Body {
+            statement: &request.sql,
+            schema: request.schema.as_deref(),
+            parameters,
+            timeout,
+            session: self.session.as_deref(),
+        };
         let url = format!("{}/api/v2/statements", self.base);
         accepted(self.http.post(url).header(ACCEPT, accept).json(&body).send().await).await
+    }
+}
+
+impl Engine for Client {
+    fn name(&self) -> &str {
+        &self.base
+    }
+
+    fn run<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, Refusal>> {
+        self.arrow(request).boxed()
     }
 }
 

@@ -37,9 +37,30 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(client: Client, context: StatementContext, format: Format) -> Result<Self, CommandError> {
+    pub async fn open(client: Client, mut context: StatementContext, format: Format) -> Result<Self, CommandError> {
         let watched = stderr().is_terminal() && stdout().is_terminal();
-        Ok(Self { client, context, format, signals: StopSignals::new()?, watched })
+        let signals = StopSignals::new()?;
+        context.session = Some(client.open_session().await?);
+        Ok(Self { client, context, format, signals, watched })
+    }
+
+    /// What was not committed is rolled back. The coordinator closes a session by itself, only later.
+    pub async fn close(self) {
+        if let Some(session) = &self.context.session {
+            let _ = self.client.close_session(session).await;
+        }
+    }
+
+    /// After the coordinator was started anew, or the session was idle for too long. The statement that found out is not sent
+    /// again: it may have been part of a transaction.
+    async fn open_again(&mut self) {
+        match self.client.open_session().await {
+            Ok(session) => {
+                self.context.session = Some(session);
+                eprintln!("a new session is open; what was not committed is rolled back");
+            }
+            Err(error) => eprintln!("error: opening a session: {error}"),
+        }
     }
 
     pub fn set_format(&mut self, format: Format) {
@@ -70,10 +91,6 @@ impl Session {
 
     async fn run_statement(&mut self, statement: &Statement<'_>, whole: &str) -> Outcome {
         let change = Change::of(statement.text);
-        if let Some(change @ Change::Use { .. }) = change {
-            change.apply(&mut self.context);
-            return Outcome::Done;
-        }
         let started = Instant::now();
         let mut handle = None;
         let ended = tokio::select! {
@@ -101,6 +118,9 @@ impl Session {
             }
             Err(Trouble::Client(error)) => {
                 eprint!("{}", trouble::report(&error, statement, whole));
+                if is_lost(&error) {
+                    self.open_again().await;
+                }
                 Outcome::Failed
             }
         }
@@ -124,6 +144,11 @@ impl Session {
             eprintln!("{} row{plural} in {:.3} s", printed.rows, started.elapsed().as_secs_f64());
         }
     }
+}
+
+/// Whether it says that the coordinator does not know the session.
+fn is_lost(error: &ClientError) -> bool {
+    matches!(error, ClientError::Statement(failure) if failure.sql_state == "08003")
 }
 
 enum Trouble {

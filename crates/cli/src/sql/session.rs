@@ -1,16 +1,16 @@
-//! What one statement leaves behind for the next. The coordinator keeps no sessions, so the client remembers, and sends
-//! everything along with each statement.
+//! What one statement leaves behind for the next. The coordinator's session knows as well; the client remembers for the case
+//! that it is lost with the coordinator, and sends everything along with each statement.
 
 use crate::client::StatementContext;
 
-/// A statement that changes the session.
+/// A statement that changes what the next ones begin with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// Sent, so that the coordinator checks it, and remembered if it agrees.
     Set { key: String, value: String },
     /// Likewise: the option has its default again.
     Reset { key: String },
-    /// Not sent: whether the names exist shows with the first table looked up.
+    /// Likewise.
     Use { database: Option<String>, schema: Option<String> },
 }
 

@@ -15,12 +15,19 @@ const HELP: &str = "\
   Statements end with ; and may span lines. Ctrl-C clears what is typed, or cancels what runs.
   USE database.schema    where unqualified table names are looked up
   SET option = value     for the statements that follow
+  BEGIN, COMMIT          several statements as one change; ROLLBACK gives it up
   \\d                     the tables there are
   \\format FORMAT         table, csv, json or arrow
   \\q, Ctrl-D             leave";
 
 /// Returns when the user leaves, or SIGTERM ends the process.
 pub async fn run(mut session: Session) -> Result<(), CommandError> {
+    let outcome = read_and_run(&mut session).await;
+    session.close().await;
+    outcome
+}
+
+async fn read_and_run(session: &mut Session) -> Result<(), CommandError> {
     let _terminal = Terminal::save();
     let keyboard = Keyboard::start()?;
     eprintln!("frazil {}: \\? for help", env!("CARGO_PKG_VERSION"));
@@ -36,7 +43,7 @@ pub async fn run(mut session: Session) -> Result<(), CommandError> {
         };
         match entered {
             Entered::Line(line) if typed.is_empty() && line.trim().starts_with('\\') => {
-                if command(&mut session, line.trim()).await == Next::Leave {
+                if command(session, line.trim()).await == Next::Leave {
                     return Ok(());
                 }
             }

@@ -1,6 +1,6 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{CommitInfo, Databases, Result, SnapshotId, TableId, Transaction};
+use frazil_catalog::{CommitInfo, Databases, Result, TableId, Transaction};
 use frazil_common::Failure;
 
 use super::report::FileReport;
@@ -112,13 +112,8 @@ pub struct Written {
 }
 
 impl Written {
-    /// Makes the files part of the table. Returns the rows that the statement counts, and the snapshot.
-    pub async fn commit(
-        mut self,
-        files: Vec<FileReport>,
-        changed: i64,
-        info: CommitInfo,
-    ) -> Result<(i64, SnapshotId), Failure> {
+    /// Makes the files part of the table. Returns the whole change, and the rows that the statement counts.
+    pub fn complete(mut self, files: Vec<FileReport>, changed: i64) -> Result<(Transaction, i64), Failure> {
         let rows: i64 = files.iter().map(|file| file.rows).sum();
         let view = self.transaction.view();
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
@@ -129,7 +124,6 @@ impl Written {
             WriteKind::Updated => changed,
             WriteKind::Deleted => self.rows_before - rows,
         };
-        let committed = self.transaction.commit(info).await.map_err(|error| to_failure(&error))?;
-        Ok((counted, committed.snapshot))
+        Ok((*self.transaction, counted))
     }
 }

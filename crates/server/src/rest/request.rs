@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::Bytes;
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, SessionId};
 use frazil_coordinator::statement::{Delivery, StatementRequest};
 use futures::StreamExt;
 use http::{HeaderMap, StatusCode, Uri, header};
@@ -146,6 +146,45 @@ struct SubmitBody {
     role: Option<Value>,
     bindings: Option<Value>,
     parameters: Option<Value>,
+    /// Our addition.
+    session: Option<Value>,
+}
+
+/// The body that opens a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SessionBody {
+    database: Option<Value>,
+    schema: Option<Value>,
+    parameters: Option<Value>,
+}
+
+/// What a session begins with.
+#[derive(Debug, PartialEq)]
+pub struct SessionRequest {
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    pub settings: Vec<(String, String)>,
+}
+
+pub fn session_request(body: &[u8]) -> Result<SessionRequest, Failure> {
+    let body: SessionBody = if body.trim_ascii().is_empty() { SessionBody::default() } else { object(body)? };
+    Ok(SessionRequest {
+        database: name("database", body.database)?,
+        schema: name("schema", body.schema)?,
+        settings: settings(body.parameters)?,
+    })
+}
+
+fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    // An array would be taken for the fields in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid("request body is refused: it is an array and not an object"));
+    }
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => invalid(format!("request body is refused: {error}")),
+        Category::Syntax | Category::Eof | Category::Io => invalid(format!("request body is not json: {error}")),
+    })
 }
 
 pub fn statement_request(
@@ -153,14 +192,7 @@ pub fn statement_request(
     delivery: Delivery,
     request_id: Option<Uuid>,
 ) -> Result<StatementRequest, Failure> {
-    // An array would be taken for the fields in their order.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(invalid("request body is refused: it is an array and not an object"));
-    }
-    let body: SubmitBody = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => invalid(format!("request body is refused: {error}")),
-        Category::Syntax | Category::Eof | Category::Io => invalid(format!("request body is not json: {error}")),
-    })?;
+    let body: SubmitBody = object(body)?;
     let Some(sql) = text("statement", body.statement)? else {
         return Err(invalid("field \"statement\" is missing"));
     };
@@ -169,8 +201,9 @@ pub fn statement_request(
     check_bindings(body.bindings)?;
     Ok(StatementRequest {
         time_limit: time_limit(body.timeout)?,
-        database: text("database", body.database)?,
-        schema: text("schema", body.schema)?,
+        session: session(body.session)?,
+        database: name("database", body.database)?,
+        schema: name("schema", body.schema)?,
         settings: settings(body.parameters)?,
         request_id,
         ..StatementRequest::new(sql, delivery)
@@ -183,6 +216,20 @@ fn text(field: &str, value: Option<Value>) -> Result<Option<String>, Failure> {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(invalid(format!("field {field:?} is not a string"))),
     }
+}
+
+/// A name as SQL reads it: lowercase, unless it is in double quotes.
+fn name(field: &str, value: Option<Value>) -> Result<Option<String>, Failure> {
+    let named = |text: String| match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => text.to_lowercase(),
+    };
+    Ok(text(field, value)?.map(named))
+}
+
+fn session(value: Option<Value>) -> Result<Option<SessionId>, Failure> {
+    let parsed = text("session", value)?.map(|id| id.parse().map(SessionId));
+    parsed.transpose().map_err(|_| invalid("field \"session\" is not a session's id"))
 }
 
 fn time_limit(value: Option<Value>) -> Result<Option<Duration>, Failure> {

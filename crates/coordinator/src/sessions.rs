@@ -1,0 +1,330 @@
+//! Sessions: what one statement of a client leaves to the next. Names to look up, settings, and an open transaction.
+//!
+//! A session's statements may run at the same time. Those in a transaction change it one after the other: each begins with what
+//! the ones before have changed, and leaves its own changes, all or none, when it is done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use frazil_catalog::Transaction;
+use frazil_common::{ErrorCode, Failure, SessionId};
+use frazil_engine::lake::Lakes;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use crate::statement::StatementRequest;
+
+/// How often sessions are looked at for being idle.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What an operator can bound.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    pub sessions_max: usize,
+    /// A session that sends nothing for so long is closed.
+    pub session_idle: Duration,
+    /// A transaction whose session sends nothing for so long is rolled back.
+    pub transaction_idle: Duration,
+    /// From its `BEGIN` on; files that belong to nothing may be removed when they are older.
+    pub transaction_limit: Duration,
+}
+
+pub struct Sessions {
+    limits: SessionLimits,
+    by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
+}
+
+struct Session {
+    id: SessionId,
+    created: SystemTime,
+    used: Mutex<Instant>,
+    state: Arc<tokio::sync::Mutex<SessionState>>,
+}
+
+/// A statement has it to itself while it changes it.
+#[derive(Default)]
+pub struct SessionState {
+    database: Option<String>,
+    schema: Option<String>,
+    settings: BTreeMap<String, String>,
+    transaction: TransactionState,
+}
+
+#[derive(Default)]
+enum TransactionState {
+    #[default]
+    None,
+    Open(OpenTransaction),
+    /// It was rolled back, and the session has not been told yet.
+    Lost(Failure),
+}
+
+struct OpenTransaction {
+    /// The databases as it sees them, its own changes included.
+    lakes: Arc<Lakes>,
+    begun: Instant,
+    read_only: bool,
+}
+
+/// What is shown of a session; not its id, which is all it takes to use it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    pub created_ms: u64,
+    pub idle_ms: u64,
+    /// Since when a transaction is open. `None` also while a statement changes the session.
+    pub transaction_ms: Option<u64>,
+}
+
+/// A session's state while one statement holds it.
+pub type SessionGuard = OwnedMutexGuard<SessionState>;
+
+impl Sessions {
+    pub fn new(limits: SessionLimits) -> Self {
+        Self { limits, by_id: Mutex::default() }
+    }
+
+    /// `database` and `schema` are exact names, which are checked by the statements that use them.
+    pub fn open(
+        &self,
+        database: Option<String>,
+        schema: Option<String>,
+        settings: Vec<(String, String)>,
+    ) -> Result<SessionId, Failure> {
+        let mut sessions = self.by_id.lock();
+        if sessions.len() >= self.limits.sessions_max {
+            let message = format!("{} sessions are open already", sessions.len());
+            return Err(Failure::new(ErrorCode::TooManyStatements, message));
+        }
+        let settings = settings.into_iter().collect();
+        let state = SessionState { database, schema, settings, ..SessionState::default() };
+        let session = Session {
+            id: SessionId::mint(),
+            created: SystemTime::now(),
+            used: Mutex::new(Instant::now()),
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+        };
+        let id = session.id;
+        sessions.insert(id, Arc::new(session));
+        Ok(id)
+    }
+
+    /// Rolls back what it has not committed. A statement of it that is under way goes on.
+    pub fn close(&self, id: SessionId) -> Result<(), Failure> {
+        self.by_id.lock().remove(&id).map(|_| ()).ok_or_else(undefined)
+    }
+
+    pub fn list(&self) -> Vec<SessionStatus> {
+        let sessions: Vec<_> = self.by_id.lock().values().cloned().collect();
+        let mut listed: Vec<_> = sessions.iter().map(|session| session.status()).collect();
+        listed.sort_by_key(|session| session.created_ms);
+        listed
+    }
+
+    /// Waits until no other statement changes the session.
+    pub async fn enter(&self, id: SessionId) -> Result<SessionGuard, Failure> {
+        let session = self.by_id.lock().get(&id).cloned().ok_or_else(undefined)?;
+        *session.used.lock() = Instant::now();
+        let guard = session.state.clone().lock_owned().await;
+        *session.used.lock() = Instant::now();
+        Ok(guard)
+    }
+
+    /// To be called as long as the coordinator lives.
+    pub async fn watch(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            interval.tick().await;
+            self.look(Instant::now());
+        }
+    }
+
+    fn look(&self, now: Instant) {
+        let limits = self.limits;
+        self.by_id.lock().retain(|_, session| {
+            // Who holds it, uses it.
+            let Ok(mut state) = session.state.try_lock() else { return true };
+            let idle = now.saturating_duration_since(*session.used.lock());
+            if let TransactionState::Open(open) = &state.transaction {
+                let cause = if idle >= limits.transaction_idle {
+                    Some(format!("its session sent nothing for {} s", limits.transaction_idle.as_secs()))
+                } else if now.saturating_duration_since(open.begun) >= limits.transaction_limit {
+                    Some(format!("it was open for {} s", limits.transaction_limit.as_secs()))
+                } else {
+                    None
+                };
+                if let Some(cause) = cause {
+                    let message = format!("the transaction was rolled back: {cause}");
+                    state.transaction = TransactionState::Lost(Failure::new(ErrorCode::TransactionLost, message));
+                }
+            }
+            idle < limits.session_idle
+        });
+    }
+}
+
+impl Session {
+    fn status(&self) -> SessionStatus {
+        let now = Instant::now();
+        let open = self.state.try_lock().ok().and_then(|state| match &state.transaction {
+            TransactionState::Open(open) => Some(milliseconds(now.saturating_duration_since(open.begun))),
+            _ => None,
+        });
+        SessionStatus {
+            created_ms: milliseconds(self.created.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            idle_ms: milliseconds(now.saturating_duration_since(*self.used.lock())),
+            transaction_ms: open,
+        }
+    }
+}
+
+impl SessionState {
+    /// Where a statement's names are looked up: what it says itself, else what the session says.
+    pub fn names_for(&self, request: &StatementRequest) -> (Option<String>, Option<String>) {
+        match (&request.database, &request.schema) {
+            (Some(database), schema) => (Some(database.clone()), schema.clone()),
+            (None, Some(schema)) => (self.database.clone(), Some(schema.clone())),
+            (None, None) => (self.database.clone(), self.schema.clone()),
+        }
+    }
+
+    /// The session's settings, and over them the statement's.
+    pub fn settings_for(&self, request: &StatementRequest) -> Vec<(String, String)> {
+        let own = self.settings.iter().map(|(key, value)| (key.clone(), value.clone()));
+        own.chain(request.settings.iter().cloned()).collect()
+    }
+
+    pub fn use_names(&mut self, database: String, schema: String) {
+        self.database = Some(database);
+        self.schema = Some(schema);
+    }
+
+    pub fn set(&mut self, key: String, value: String) {
+        self.settings.insert(key.to_ascii_lowercase(), value);
+    }
+
+    pub fn reset(&mut self, key: &str) {
+        self.settings.remove(key);
+    }
+
+    /// What the open transaction sees; `None` without one.
+    pub fn lakes(&self) -> Option<Arc<Lakes>> {
+        match &self.transaction {
+            TransactionState::Open(open) => Some(open.lakes.clone()),
+            TransactionState::None | TransactionState::Lost(_) => None,
+        }
+    }
+
+    /// Fails if there was a transaction that was rolled back, until its client ends it.
+    pub fn check_kept(&self) -> Result<(), Failure> {
+        match &self.transaction {
+            TransactionState::Lost(failure) => Err(failure.clone()),
+            TransactionState::None | TransactionState::Open(_) => Ok(()),
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.transaction, TransactionState::Open(_))
+    }
+
+    pub fn begin(&mut self, lakes: Arc<Lakes>, read_only: bool) -> Result<(), Failure> {
+        if self.is_open() {
+            return Err(Failure::new(ErrorCode::TransactionOpen, "a transaction is open already"));
+        }
+        self.transaction = TransactionState::Open(OpenTransaction { lakes, begun: Instant::now(), read_only });
+        Ok(())
+    }
+
+    /// Ends the transaction. Returns its changes, if there are any: to be committed, or dropped.
+    pub fn take(&mut self) -> Result<Option<Arc<Transaction>>, Failure> {
+        match std::mem::take(&mut self.transaction) {
+            TransactionState::Open(open) => Ok(open.lakes.transaction().cloned()),
+            TransactionState::Lost(failure) => Err(failure),
+            TransactionState::None => Err(Failure::new(ErrorCode::NoTransaction, "no transaction is open")),
+        }
+    }
+
+    /// Whether the open transaction may take changes of this one's database.
+    pub fn check_change(&self, change: &Transaction) -> Result<(), Failure> {
+        let TransactionState::Open(open) = &self.transaction else { return Ok(()) };
+        if open.read_only {
+            return Err(Failure::new(ErrorCode::ReadOnlyTransaction, "the transaction is READ ONLY"));
+        }
+        let wanted = change.database().name();
+        match open.lakes.transaction() {
+            Some(changed) if changed.database().name() != wanted => {
+                let message = format!(
+                    "the transaction has changed database \"{}\" and cannot change \"{wanted}\" as well",
+                    changed.database().name()
+                );
+                Err(Failure::new(ErrorCode::NotSupported, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves a statement's changes to those that come after it.
+    pub fn put(&mut self, change: Transaction) {
+        if let TransactionState::Open(open) = &mut self.transaction {
+            open.lakes = Arc::new(open.lakes.with(change));
+        }
+    }
+}
+
+fn undefined() -> Failure {
+    Failure::new(ErrorCode::UndefinedSession, "the session is not known, or no longer: open another")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(idle_s: u64) -> Sessions {
+        let idle = Duration::from_secs(idle_s);
+        Sessions::new(SessionLimits {
+            sessions_max: 2,
+            session_idle: idle,
+            transaction_idle: idle,
+            transaction_limit: idle,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_sessions_are_closed_unless_a_statement_holds_them() {
+        let sessions = sessions(10);
+        let (held, idle) = (sessions.open(None, None, vec![]).unwrap(), sessions.open(None, None, vec![]).unwrap());
+        assert_eq!(sessions.open(None, None, vec![]).unwrap_err().code, ErrorCode::TooManyStatements);
+        let guard = sessions.enter(held).await.unwrap();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        sessions.look(Instant::now());
+        assert_eq!(sessions.enter(idle).await.err().map(|failure| failure.code), Some(ErrorCode::UndefinedSession));
+        drop(guard);
+        assert!(sessions.enter(held).await.is_ok());
+        sessions.close(held).unwrap();
+        assert!(sessions.list().is_empty());
+    }
+
+    #[test]
+    fn a_statement_s_own_names_and_settings_come_first() {
+        let mut state = SessionState::default();
+        state.use_names("d".to_owned(), "s".to_owned());
+        state.set("A".to_owned(), "1".to_owned());
+        let mut request = StatementRequest::new("select 1", crate::statement::Delivery::Spooled);
+        let names = |request: &StatementRequest| state.names_for(request);
+        let pair = |database: &str, schema: Option<&str>| (Some(database.to_owned()), schema.map(str::to_owned));
+        assert_eq!(names(&request), pair("d", Some("s")));
+        request.schema = Some("t".to_owned());
+        assert_eq!(names(&request), pair("d", Some("t")));
+        (request.database, request.schema) = (Some("e".to_owned()), None);
+        assert_eq!(names(&request), pair("e", None));
+        request.settings = vec![("a".to_owned(), "2".to_owned())];
+        assert_eq!(state.settings_for(&request).last().unwrap().1, "2");
+    }
+}
