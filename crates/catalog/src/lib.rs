@@ -36,6 +36,7 @@ pub mod failpoints;
 mod ledger;
 mod transaction;
 
+mod packed;
 mod sql;
 mod time;
 mod types;

@@ -8,11 +8,14 @@
 
 use std::collections::HashMap;
 
+use serde::Deserialize;
+
 use crate::changes::Changes;
 use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, DeleteFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, DeleteFileId, SnapshotId, TableId};
 use crate::model::{Place, Table};
+use crate::packed::{PackedRow, each_packed};
 use crate::prune::ColumnStatistics;
 use crate::snapshot::Snapshot;
 use crate::sql::{Row, Tx, Value};
@@ -53,6 +56,63 @@ struct Entry {
     path_start: u32,
     path_length: u16,
     path_is_relative: bool,
+}
+
+/// Id, begin, end, rows, bytes, footer, row id, path, whether it is relative, whether there is more to know.
+#[derive(Deserialize)]
+struct FileRow(i64, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, String, Option<i64>, i64);
+
+/// Files of which more is asked with one statement.
+const SPECIAL_FILES_MAX: usize = 5000;
+
+impl PackedRow for FileRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "data_file_id",
+        "begin_snapshot",
+        "end_snapshot",
+        "record_count",
+        "file_size_bytes",
+        "footer_size",
+        "row_id_start",
+        "path",
+        "CASE WHEN path_is_relative THEN CAST(1 AS BIGINT) ELSE 0 END",
+        "CASE WHEN mapping_id IS NULL AND partial_max IS NULL AND encryption_key IS NULL AND file_format = 'parquet' \
+         THEN CAST(0 AS BIGINT) ELSE 1 END",
+    ];
+
+    fn key(&self) -> i64 {
+        self.0
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let path = row.text(7)?.to_owned();
+        let (end, footer, row_id) = (row.int_or_null(2)?, row.int_or_null(5)?, row.int_or_null(6)?);
+        let (rows, bytes) = (row.int(3)?, row.int(4)?);
+        Ok(Self(row.int(0)?, row.int(1)?, end, rows, bytes, footer, row_id, path, row.int_or_null(8)?, row.int(9)?))
+    }
+}
+
+/// File, nulls, least and greatest value, whether there are NaNs.
+#[derive(Deserialize)]
+struct ColumnRow(i64, Option<i64>, Option<String>, Option<String>, Option<i64>);
+
+impl PackedRow for ColumnRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "data_file_id",
+        "null_count",
+        "CAST(min_value AS VARCHAR)",
+        "CAST(max_value AS VARCHAR)",
+        "CASE WHEN contains_nan IS NULL THEN NULL WHEN contains_nan THEN CAST(1 AS BIGINT) ELSE 0 END",
+    ];
+
+    fn key(&self) -> i64 {
+        self.0
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let text = |index| row.text_or_null(index).map(|text| text.map(str::to_owned));
+        Ok(Self(row.int(0)?, row.int_or_null(1)?, text(2)?, text(3)?, row.int_or_null(4)?))
+    }
 }
 
 #[derive(Default)]
@@ -141,15 +201,18 @@ impl TableFiles {
     /// Adds files from `next_file_id` on, and marks those that ended after `synced`.
     async fn update(&mut self, tx: &mut Tx, table: TableId, synced: SnapshotId, next_file_id: i64) -> Result<()> {
         let from = [Value::int(table.0), Value::int(next_file_id)];
-        tx.each(
-            "reading data files",
-            "SELECT data_file_id, begin_snapshot, end_snapshot, record_count, file_size_bytes, footer_size, row_id_start, \
-             path, path_is_relative, mapping_id, partial_max, file_format, encryption_key FROM ducklake_data_file \
-             WHERE table_id = $1 AND data_file_id >= $2 ORDER BY data_file_id",
-            &from,
-            |row| self.push(row),
-        )
-        .await?;
+        let doing = "reading data files";
+        let mut special = Vec::new();
+        let read = |row: FileRow| {
+            if row.9 != 0 {
+                special.push(row.0);
+            }
+            self.push(row)
+        };
+        each_packed(tx, doing, "ducklake_data_file", "table_id = $1", &from[..1], next_file_id, read).await?;
+        for chunk in special.chunks(SPECIAL_FILES_MAX) {
+            self.read_extras(tx, chunk).await?;
+        }
         self.sums = SumCache::default();
         let mut columns = std::mem::take(&mut self.columns);
         for (id, column) in &mut columns {
@@ -205,36 +268,46 @@ impl TableFiles {
         Ok(())
     }
 
-    fn push(&mut self, row: Row<'_>) -> Result<()> {
-        let path = row.text(7)?;
+    async fn read_extras(&mut self, tx: &mut Tx, files: &[i64]) -> Result<()> {
+        let list = files.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let sql = format!(
+            "SELECT data_file_id, mapping_id, partial_max, file_format, encryption_key FROM ducklake_data_file \
+             WHERE data_file_id IN ({list})"
+        );
+        tx.each("reading data files", &sql, &[], |row| {
+            let extra = Extra {
+                mapping_id: row.int_or_null(1)?,
+                partial_max: row.int_or_null(2)?,
+                not_readable: match (row.text_or_null(3)?, row.text_or_null(4)?) {
+                    (_, Some(_)) => Some("encrypted"),
+                    (Some(format), _) if format.eq_ignore_ascii_case("parquet") => None,
+                    _ => Some("not in Parquet format"),
+                },
+            };
+            self.extras.insert(row.int(0)?, extra);
+            Ok(())
+        })
+        .await
+    }
+
+    fn push(&mut self, row: FileRow) -> Result<()> {
+        let FileRow(id, begin, end, record_count, size_bytes, footer_size_bytes, row_id_start, path, is_relative, _) =
+            row;
         let (Ok(path_start), Ok(path_length)) = (u32::try_from(self.paths.len()), u16::try_from(path.len())) else {
             return Err(CatalogError::NotSupported("a table has too many files or too long paths".to_owned()));
         };
-        self.paths.push_str(path);
-        let id = row.int(0)?;
-        let extra = Extra {
-            mapping_id: row.int_or_null(9)?,
-            partial_max: row.int_or_null(10)?,
-            not_readable: match (row.text_or_null(11)?, row.text_or_null(12)?) {
-                (_, Some(_)) => Some("encrypted"),
-                (Some(format), _) if format.eq_ignore_ascii_case("parquet") => None,
-                _ => Some("not in Parquet format"),
-            },
-        };
-        if extra.mapping_id.is_some() || extra.partial_max.is_some() || extra.not_readable.is_some() {
-            self.extras.insert(id, extra);
-        }
+        self.paths.push_str(&path);
         self.files.push(Entry {
             id,
-            begin: row.int(1)?,
-            end: row.int_or_null(2)?.unwrap_or(ALIVE),
-            record_count: row.int(3)?,
-            size_bytes: row.int(4)?,
-            footer_size_bytes: row.int_or_null(5)?.unwrap_or(-1),
-            row_id_start: row.int_or_null(6)?.unwrap_or(-1),
+            begin,
+            end: end.unwrap_or(ALIVE),
+            record_count,
+            size_bytes,
+            footer_size_bytes: footer_size_bytes.unwrap_or(-1),
+            row_id_start: row_id_start.unwrap_or(-1),
             path_start,
             path_length,
-            path_is_relative: row.bool_or_null(8)?.unwrap_or(false),
+            path_is_relative: is_relative.unwrap_or(0) != 0,
         });
         Ok(())
     }
@@ -250,24 +323,20 @@ impl TableFiles {
         column.resize(self.files.len());
         let start = self.files.partition_point(|file| file.id < next_file_id);
         let mut at = start;
-        tx.each(
-            "reading column statistics",
-            "SELECT data_file_id, null_count, min_value, max_value, contains_nan FROM ducklake_file_column_stats \
-             WHERE table_id = $1 AND column_id = $2 AND data_file_id >= $3 ORDER BY data_file_id",
-            &[Value::int(table.0), Value::int(id.0), Value::int(next_file_id)],
-            |row| {
-                let file = row.int(0)?;
-                while self.files.get(at).is_some_and(|entry| entry.id < file) {
-                    at += 1;
-                }
-                if self.files.get(at).is_some_and(|entry| entry.id == file) {
-                    let (min, max) = (row.text_or_null(2)?, row.text_or_null(3)?);
-                    column.set(at, row.int_or_null(1)?, min, max, row.bool_or_null(4)?);
-                }
-                Ok(())
-            },
-        )
-        .await
+        let args = [Value::int(table.0), Value::int(id.0)];
+        let doing = "reading column statistics";
+        let condition = "table_id = $1 AND column_id = $2";
+        let read = |row: ColumnRow| {
+            let ColumnRow(file, null_count, min, max, contains_nan) = row;
+            while self.files.get(at).is_some_and(|entry| entry.id < file) {
+                at += 1;
+            }
+            if self.files.get(at).is_some_and(|entry| entry.id == file) {
+                column.set(at, null_count, min.as_deref(), max.as_deref(), contains_nan.map(|nan| nan != 0));
+            }
+            Ok(())
+        };
+        each_packed(tx, doing, "ducklake_file_column_stats", condition, &args, next_file_id, read).await
     }
 
     fn alive(&self, snapshot: SnapshotId) -> impl Iterator<Item = (usize, &Entry)> {
