@@ -29,6 +29,7 @@ async fn the_22_queries_are_cut_as_before() {
         partitions_per_slot: 1,
         small_scan: ByteSize(0),
         file_bytes: ByteSize::mib(256),
+        deleted_part_max: 0.3,
     };
     let catalog = spill.path().join("catalog");
     let root = spill.path().join("warehouse").display().to_string();

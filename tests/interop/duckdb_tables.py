@@ -71,10 +71,23 @@ duck("DELETE FROM t WHERE k % 10 = 4")
 same("more rows that DuckDB deleted from the same files", SUMS)
 frazil("DELETE FROM t WHERE k % 10 = 5")
 same("rows that Frazil deleted", SUMS)
+delete_files = glob.glob(f"{DATA}/warehouse/frazil/public/t/frazil-*-delete.parquet")
+assert len(delete_files) == 1, f"Frazil wrote no delete file beside DuckDB's: {delete_files}"
+duck("DELETE FROM t WHERE k = 17")
+same("a row that DuckDB deleted from a file with a delete file of Frazil's", SUMS)
 duck("UPDATE t SET price = price + 1 WHERE k < 100")
 same("rows that DuckDB updated", SUMS)
 frazil("UPDATE t SET name = 'of Frazil' WHERE k BETWEEN 200 AND 300")
 same("rows that Frazil updated", SUMS)
+frazil("CREATE TABLE s AS SELECT value AS k, 'merged ' || value AS name FROM generate_series(9990, 10010)")
+merged = frazil(
+    "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED AND s.k % 2 = 0 THEN DELETE "
+    "WHEN MATCHED THEN UPDATE SET name = s.name WHEN NOT MATCHED THEN INSERT (k, name) VALUES (s.k, s.name)"
+)
+assert sum(int(count) for count in merged[0]) == 21, merged
+same("rows that Frazil merged", SUMS)
+same("the merged rows", "SELECT k, name, day FROM t WHERE name LIKE 'merged %' ORDER BY k")
+assert len(glob.glob(f"{DATA}/warehouse/frazil/public/t/frazil-*-delete.parquet")) > 1
 duck("ALTER TABLE t RENAME COLUMN name TO title", "ALTER TABLE t ADD COLUMN note VARCHAR DEFAULT 'none'")
 same("columns that DuckDB renamed and added", "SELECT count(title), min(title), count(note), min(note) FROM t")
 frazil("ALTER TABLE t DROP COLUMN day")

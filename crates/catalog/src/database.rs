@@ -12,17 +12,21 @@ use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, SnapshotId, TableId};
 use crate::model::Table;
+use crate::prune::ColumnStatistics;
 use crate::snapshot::{
     At, ContentsCache, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView, dropped_tables, latest,
     read_snapshot, resolve,
 };
 use crate::sql::{Sql, Tx, Value};
-use crate::table_files::TableFiles;
+use crate::table_files::{TableFiles, read_statistics};
 use crate::transaction::Transaction;
 use crate::{lake_tables, load, sql};
 
 /// Files of all tables that are kept in memory; beyond it, the tables that were used least recently are forgotten.
 const FILES_KEPT: usize = 4_000_000;
+
+/// Of so many files, statistics of a column are looked up one by one.
+const FEW_FILES_MAX: usize = 500;
 
 /// A handle; clones are the same database.
 #[derive(Clone)]
@@ -232,6 +236,42 @@ impl Database {
         let mut columns: Vec<_> = filter.ranges.iter().map(|range| range.column).collect();
         columns.extend(&filter.statistics);
         self.with_files(view, table, &columns, |files| files.select(table, view.snapshot.id, filter)).await?
+    }
+
+    /// What is known of columns in each of these files. Columns that are in memory are looked up there; of the others only
+    /// what is asked for is read, as long as that is little.
+    pub async fn file_statistics(
+        &self,
+        view: &SnapshotView,
+        table: TableId,
+        files: &[DataFile],
+        columns: &[ColumnId],
+    ) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let table = view.table_by_id(table)?;
+        let (missing, count) = self
+            .with_files(view, table, &[], |known| {
+                let missing = columns.iter().copied().filter(|id| !known.has_column(table, *id));
+                (missing.collect::<Vec<_>>(), known.len())
+            })
+            .await?;
+        // Reading a whole column costs as much as finding some of its values.
+        let few = files.len() <= FEW_FILES_MAX.max(count / 16);
+        let found = match few && !missing.is_empty() {
+            true => read_statistics(&mut self.inner.sql.read().await?, table, files, &missing).await?,
+            false => HashMap::new(),
+        };
+        let kept: &[ColumnId] = if few { &[] } else { &missing };
+        self.with_files(view, table, kept, |known| {
+            let of_file = |file: &DataFile| {
+                let of_column = |id: &ColumnId| match known.column_of_file(file.id, *id) {
+                    Some(known) => known,
+                    None => found.get(&(file.id, *id)).cloned().unwrap_or_default(),
+                };
+                columns.iter().map(of_column).collect()
+            };
+            files.iter().map(of_file).collect()
+        })
+        .await
     }
 
     /// Sums over a table's files, with bounds of the columns that are asked for.

@@ -87,7 +87,7 @@ pub struct NewDeleteFile {
 
 impl DataFile {
     /// Whether its counts are those of what a reader will find.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         let later = |delete: &DeleteFile| delete.snapshot_filter.is_some();
         self.mapping_id.is_none() && self.snapshot_filter.is_none() && !self.delete_file.as_ref().is_some_and(later)
     }

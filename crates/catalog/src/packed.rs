@@ -38,7 +38,8 @@ pub(crate) async fn each_packed<T: PackedRow>(
         return tx.each(doing, &list, &args, |row| take(T::read(&row)?)).await;
     }
     let names: Vec<String> = (0..T::COLUMNS.len()).map(|index| format!("c{index}")).collect();
-    let named: Vec<String> = T::COLUMNS.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
+    let named: Vec<String> =
+        T::COLUMNS.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
     let sql = format!(
         "SELECT json_group_array(json_array({})) FROM (SELECT {} FROM {table} WHERE {condition} AND {key} >= ${number} \
          ORDER BY {key} LIMIT {ROWS})",

@@ -62,6 +62,8 @@ struct Entry {
 #[derive(Deserialize)]
 struct FileRow(i64, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, String, Option<i64>, i64);
 
+/// Files whose statistics are read with one statement.
+const STATISTICS_FILES_MAX: usize = 5000;
 /// Files of which more is asked with one statement.
 const SPECIAL_FILES_MAX: usize = 5000;
 
@@ -149,11 +151,21 @@ impl TableFiles {
     /// Whether everything that a look at `snapshot` needs is here.
     pub(crate) fn covers(&self, snapshot: SnapshotId, table: &Table, columns: &[ColumnId]) -> bool {
         self.synced.is_some_and(|(synced, _)| synced >= snapshot)
-            && columns.iter().all(|id| match (self.columns.get(id), table.column_by_id(*id)) {
-                (Some(loaded), Some(column)) => loaded.column_type == column.column_type,
-                (_, None) => true,
-                (None, _) => false,
-            })
+            && columns.iter().all(|id| self.has_column(table, *id) || table.column_by_id(*id).is_none())
+    }
+
+    pub(crate) fn has_column(&self, table: &Table, id: ColumnId) -> bool {
+        match (self.columns.get(&id), table.column_by_id(id)) {
+            (Some(loaded), Some(column)) => loaded.column_type == column.column_type,
+            _ => false,
+        }
+    }
+
+    /// None where the column is not in memory.
+    pub(crate) fn column_of_file(&self, file: DataFileId, id: ColumnId) -> Option<ColumnStatistics> {
+        let column = self.columns.get(&id)?;
+        let at = self.files.binary_search_by_key(&file.0, |entry| entry.id).ok()?;
+        Some(column.get(at))
     }
 
     /// Reads what changed up to `latest`, which must be the latest snapshot that `tx` sees, and columns not yet here.
@@ -408,7 +420,8 @@ impl TableFiles {
         // Snapshots after the last one that changed the table are all the same.
         let snapshot = SnapshotId(snapshot.0.min(self.changed));
         let mut total = self.sums.table(snapshot, || self.sum_table(snapshot));
-        total.columns = columns.iter().map(|id| self.sums.column(snapshot, *id, || self.sum_column(snapshot, *id))).collect();
+        total.columns =
+            columns.iter().map(|id| self.sums.column(snapshot, *id, || self.sum_column(snapshot, *id))).collect();
         total
     }
 
@@ -456,6 +469,37 @@ pub(crate) async fn changes_between(tx: &mut Tx, from: SnapshotId, to: SnapshotI
     )
     .await?;
     Ok((count == to.0 - from.0).then_some(changes))
+}
+
+/// Statistics of some columns in some files, past what is in memory.
+pub(crate) async fn read_statistics(
+    tx: &mut Tx,
+    table: &Table,
+    files: &[DataFile],
+    columns: &[ColumnId],
+) -> Result<HashMap<(DataFileId, ColumnId), ColumnStatistics>> {
+    let list = |ids: Vec<i64>| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    let column_list = list(columns.iter().map(|id| id.0).collect());
+    let mut found = HashMap::with_capacity(files.len() * columns.len());
+    for chunk in files.chunks(STATISTICS_FILES_MAX) {
+        let sql = format!(
+            "SELECT data_file_id, column_id, null_count, min_value, max_value, contains_nan FROM ducklake_file_column_stats \
+             WHERE table_id = $1 AND column_id IN ({column_list}) AND data_file_id IN ({})",
+            list(chunk.iter().map(|file| file.id.0).collect())
+        );
+        tx.each("reading column statistics", &sql, &[Value::int(table.id.0)], |row| {
+            let (file, id) = (DataFileId(row.int(0)?), ColumnId(row.int(1)?));
+            let Some(column) = table.column_by_id(id) else { return Ok(()) };
+            let mut one = StatisticsColumn::new(column.column_type.clone());
+            one.resize(1);
+            let (min, max) = (row.text_or_null(3)?, row.text_or_null(4)?);
+            one.set(0, row.int_or_null(2)?, min, max, row.bool_or_null(5)?);
+            found.insert((file, id), one.get(0));
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(found)
 }
 
 fn read_delete(row: Row<'_>) -> Result<DeleteEntry> {

@@ -159,6 +159,29 @@ impl Transaction {
         Ok(files)
     }
 
+    /// What is known of columns in each of these files, which may be the transaction's own.
+    pub async fn file_statistics(
+        &self,
+        table: TableId,
+        files: &[DataFile],
+        columns: &[ColumnId],
+    ) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let shape = self.draft.table_by_id(table)?;
+        let is_added = |file: &&DataFile| file.id.is_local();
+        let lasting: Vec<DataFile> = files.iter().filter(|file| !is_added(file)).cloned().collect();
+        let mut known = match lasting.is_empty() {
+            true => Vec::new().into_iter(),
+            false => self.database.file_statistics(&self.base, table, &lasting, columns).await?.into_iter(),
+        };
+        let added = self.data.get(&table).map_or(&[][..], |data| &data.added);
+        let added: BTreeMap<i64, &FileRow> = added.iter().map(|row| (row.id, row)).collect();
+        let of_file = |file: &DataFile| match added.get(&file.id.0) {
+            Some(row) => columns.iter().map(|id| statistics_of(row, shape, *id)).collect(),
+            None => known.next().unwrap_or_else(|| vec![ColumnStatistics::default(); columns.len()]),
+        };
+        Ok(files.iter().map(of_file).collect())
+    }
+
     /// Sums over a table's files, with this transaction's changes.
     pub async fn table_statistics(&self, table: TableId, columns: &[ColumnId]) -> Result<TableStatistics> {
         if !self.data.contains_key(&table) && self.base.tables.contains_key(&table) {

@@ -35,6 +35,8 @@ pub enum ErrorCode {
     NotNullViolation,
     /// A value that cannot be computed: a failed cast, overflow, division by zero, a scalar subquery of several rows.
     InvalidData,
+    /// Rows of several sources would change one row.
+    SeveralRows,
     /// Understood, but not something Frazil does.
     NotSupported,
     /// Over the limits of nesting, terms, length or planning time.
@@ -81,7 +83,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 39] = [
+    pub const ALL: [ErrorCode; 40] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -99,6 +101,7 @@ impl ErrorCode {
         Self::RequestIdReused,
         Self::NotNullViolation,
         Self::InvalidData,
+        Self::SeveralRows,
         Self::NotSupported,
         Self::TooComplex,
         Self::ResourcesExhausted,
@@ -142,6 +145,7 @@ impl ErrorCode {
             Self::InvalidArgument | Self::RequestIdReused => "22023",
             Self::NotNullViolation => "23502",
             Self::InvalidData => "22000",
+            Self::SeveralRows => "21000",
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
             Self::ResourcesExhausted => "53200",
@@ -187,6 +191,7 @@ impl ErrorCode {
             Self::RequestIdReused => "391921",
             Self::NotNullViolation => "100072",
             Self::InvalidData => "100038",
+            Self::SeveralRows => "100090",
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
             Self::ResourcesExhausted => "300005",

@@ -109,6 +109,7 @@ impl Coordinator {
                 partitions_per_slot: options.partitions_per_slot,
                 small_scan: options.small_scan,
                 file_bytes: options.file_bytes,
+                deleted_part_max: f64::from(options.deleted_percent_max) / 100.0,
             },
             Handle::current(),
         )?;

@@ -66,6 +66,9 @@ pub struct CoordinatorOptions {
     pub warehouse: Option<String>,
     /// A file that a statement writes is closed when it has so many bytes.
     pub file_bytes: ByteSize,
+    /// A data file of which a greater part of the rows is deleted, in percent, is written anew; others get a delete file. With 0
+    /// every file from which rows are deleted is written anew.
+    pub deleted_percent_max: u32,
     /// Partitions of a stage for each granted slot, before the size of hash tables asks for more.
     pub partitions_per_slot: usize,
     /// A query that scans less runs in one partition on one executor.
@@ -105,6 +108,7 @@ impl Default for CoordinatorOptions {
             catalog: None,
             warehouse: None,
             file_bytes: ByteSize::mib(256),
+            deleted_percent_max: 30,
             partitions_per_slot: 1,
             small_scan: ByteSize::mib(4),
             memory: ByteSize::mib(256),

@@ -402,6 +402,8 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 | "NumberRowsExec"
                 | "SettleRowsExec"
                 | "WriteFilesExec"
+                | "WriteChangesExec"
+                | "WriteDeletesExec"
                 | "BufferExec"
                 | "CoalesceBatchesExec"
                 | "AsyncFuncExec"

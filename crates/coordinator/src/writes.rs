@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use frazil_catalog::SnapshotId;
 use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{WriteKind, Written, read_reports};
+use frazil_engine::lake::{Answer, Counts, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -48,11 +48,9 @@ pub async fn write(
             Err(failure) => return Err(failure),
         }
     };
-    let (files, changed) = read_reports(&reports)?;
-    let kind = written.kind;
-    let (transaction, rows) = written.complete(files, changed)?;
+    let (transaction, answer) = written.complete(read_reports(&reports)?)?;
     scope.finish(statement, transaction).await?;
-    counted(kind, rows)
+    counted(answer)
 }
 
 /// A change that removes rows and writes none.
@@ -63,7 +61,7 @@ pub async fn remove(
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
     scope.finish(statement, *written.transaction).await?;
-    counted(written.kind, rows)
+    counted(written.kind.answer(Counts { deleted: rows, ..Counts::default() }))
 }
 
 async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
@@ -75,8 +73,14 @@ async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> 
     Ok(reports)
 }
 
-fn counted(kind: WriteKind, rows: i64) -> Result<RecordBatch, Failure> {
-    let schema = Schema::new(vec![Field::new(kind.column(), DataType::Int64, false)]);
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![rows]))])
+fn counted(answer: Answer) -> Result<RecordBatch, Failure> {
+    let (fields, numbers): (Vec<_>, Vec<_>) = answer
+        .into_iter()
+        .map(|(name, number)| {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            (Field::new(name, DataType::Int64, false), numbers)
+        })
+        .unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), numbers)
         .map_err(|error| Failure::internal(format!("a count: {error}")))
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
@@ -47,7 +47,10 @@ use prost::Message;
 
 use crate::build_rows::{NumberRowsExec, SettleRowsExec, Verdict};
 use crate::errors::to_failure;
-use crate::lake::{DeletedRows, WriteFilesExec, WriteTarget, adapter_for};
+use crate::lake::{
+    DeleteTarget, DeletedRows, WriteChangesExec, WriteDeletesExec, WriteFilesExec, WriteTarget, adapter_for,
+    with_virtual_columns, without_virtual_columns,
+};
 use crate::scan::NamingSource;
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
@@ -264,7 +267,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     node: Option<Node>,
 }
 
@@ -286,6 +289,10 @@ enum Node {
     SettleRows(SettleRowsMessage),
     #[prost(message, tag = "8")]
     WriteFiles(WriteFilesMessage),
+    #[prost(message, tag = "9")]
+    WriteChanges(WriteFilesMessage),
+    #[prost(message, tag = "10")]
+    WriteDeletes(WriteFilesMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -356,11 +363,26 @@ struct SettleRowsMessage {
 
 #[derive(Clone, PartialEq, Message)]
 struct WriteFilesMessage {
-    /// A [`WriteTarget`] as JSON.
+    /// As JSON: a [`WriteTarget`], or a [`DeleteTarget`] of deletes.
     #[prost(string, tag = "1")]
     target: String,
     #[prost(message, optional, tag = "2")]
     table_schema: Option<protobuf::Schema>,
+}
+
+impl WriteFilesMessage {
+    fn new(target: &impl serde::Serialize, table_schema: &SchemaRef) -> Result<Self> {
+        let target = serde_json::to_string(target).map_err(malformed)?;
+        Ok(Self { target, table_schema: Some(table_schema.as_ref().try_into()?) })
+    }
+
+    fn target<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.target).map_err(malformed)
+    }
+
+    fn table_schema(&self) -> Result<SchemaRef> {
+        decode_schema(self.table_schema.as_ref()).map(Arc::new)
+    }
 }
 
 #[derive(Default)]
@@ -396,10 +418,11 @@ impl PhysicalExtensionCodec for Codec {
             let schema = Some(table.schema().as_ref().try_into()?);
             Node::WorkTable(WorkTableMessage { name: table.name().to_owned(), schema })
         } else if let Some(write) = node.downcast_ref::<WriteFilesExec>() {
-            Node::WriteFiles(WriteFilesMessage {
-                target: serde_json::to_string(&write.target).map_err(malformed)?,
-                table_schema: Some(write.table_schema.as_ref().try_into()?),
-            })
+            Node::WriteFiles(WriteFilesMessage::new(&write.target, &write.table_schema)?)
+        } else if let Some(write) = node.downcast_ref::<WriteChangesExec>() {
+            Node::WriteChanges(WriteFilesMessage::new(&write.target, &write.table_schema)?)
+        } else if let Some(write) = node.downcast_ref::<WriteDeletesExec>() {
+            Node::WriteDeletes(WriteFilesMessage::new(&write.target, &write.table_schema)?)
         } else if node.is::<NumberRowsExec>() {
             Node::NumberRows(NumberRowsMessage {})
         } else if let Some(settle) = node.downcast_ref::<SettleRowsExec>() {
@@ -442,9 +465,18 @@ impl PhysicalExtensionCodec for Codec {
             Node::EmptySets(message) => self.decode_empty_sets(&message, context, converter),
             Node::WriteFiles(message) => {
                 let [input] = children else { return Err(malformed("written rows have one input")) };
-                let target: WriteTarget = serde_json::from_str(&message.target).map_err(malformed)?;
-                let schema = Arc::new(decode_schema(message.table_schema.as_ref())?);
-                Ok(Arc::new(WriteFilesExec::new(input.clone(), target, schema)))
+                let target: WriteTarget = message.target()?;
+                Ok(Arc::new(WriteFilesExec::new(input.clone(), target, message.table_schema()?)))
+            }
+            Node::WriteChanges(message) => {
+                let [input] = children else { return Err(malformed("changed rows have one input")) };
+                let target: WriteTarget = message.target()?;
+                Ok(Arc::new(WriteChangesExec::new(input.clone(), target, message.table_schema()?)))
+            }
+            Node::WriteDeletes(message) => {
+                let [input] = children else { return Err(malformed("deleted rows have one input")) };
+                let target: DeleteTarget = message.target()?;
+                Ok(Arc::new(WriteDeletesExec::new(input.clone(), target, message.table_schema()?)))
             }
             Node::NumberRows(NumberRowsMessage {}) => {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };
@@ -527,7 +559,8 @@ impl Codec {
         let config = scan.config();
         // DataFusion's message has 32 bits for the limit and drops the rest.
         let limit = config.limit.filter(|limit| *limit <= u32::MAX as usize);
-        let empty = FileScanConfigBuilder::from(config.clone()).with_file_groups(vec![]).with_limit(limit).build();
+        let config = without_virtual_columns(config)?;
+        let empty = FileScanConfigBuilder::from(config).with_file_groups(vec![]).with_limit(limit).build();
         let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
         let node = converter.execution_plan_to_proto(&empty, self)?;
         Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)) })
@@ -545,9 +578,10 @@ impl Codec {
         let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
         let splits = self.inputs.splits.get(&message.scan);
         let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
+        let config = with_virtual_columns(config)?;
         let source = NamingSource::wrap(config.file_source().clone());
         let adapter = adapter_for(config.file_schema());
-        let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(splits.clone()).with_source(source);
+        let config = FileScanConfigBuilder::from(config).with_file_groups(splits.clone()).with_source(source);
         let config = config.with_expr_adapter(adapter);
         Ok(DataSourceExec::from_data_source(config.build()))
     }

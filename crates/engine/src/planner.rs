@@ -28,7 +28,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
-use crate::lake::{self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, WriteFilesExec, Written};
+use crate::lake::{
+    self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, PrunedScan, PrunedScans, WriteFilesExec,
+    WriteOptions, Written,
+};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
@@ -62,6 +65,8 @@ pub struct PlannerOptions {
     pub small_scan: ByteSize,
     /// A written file that has so many bytes is closed, and another begun.
     pub file_bytes: ByteSize,
+    /// A data file of which more rows are deleted than this part is written anew; others get a delete file.
+    pub deleted_part_max: f64,
 }
 
 pub struct PlanRequest {
@@ -120,6 +125,8 @@ pub struct PlannedQuery {
     pub partitions: usize,
     /// Compressed bytes of all files it may read.
     pub scan_bytes: u64,
+    /// What the catalog's statistics have left out.
+    pub pruned: Vec<PrunedScan>,
 }
 
 /// Plans statements over the catalog's databases and the sample data.
@@ -236,8 +243,11 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        if let Some(write) = lake::plan_write(&plan, &lakes, &state, self.options.file_bytes.0).await? {
+        let writing =
+            WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
+        if let Some(write) = lake::plan_write(&plan, spelling, &lakes, &state, writing).await? {
             return self.plan_write(write, &mut state, forced, request.slots).await;
         }
         match plan {
@@ -280,6 +290,12 @@ impl Planner {
                 query.schema = query.plan.schema();
                 Ok(Planned::Write { query, written })
             }
+            PlannedWrite::Changes { input, changes, written } => {
+                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                query.plan = changes.complete(query.plan).map_err(|error| to_failure(&error))?;
+                query.schema = query.plan.schema();
+                Ok(Planned::Write { query, written })
+            }
         }
     }
 
@@ -314,6 +330,8 @@ impl Planner {
     ) -> Result<PlannedQuery, Failure> {
         let scan_bytes = scanned_bytes(optimized, state).await?;
         let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
+        let pruned = Arc::new(PrunedScans::default());
+        state.config_mut().set_extension(pruned.clone());
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = partitions;
         options.optimizer.repartition_file_scans = partitions > 1;
@@ -333,6 +351,7 @@ impl Planner {
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes,
+            pruned: pruned.take(),
         })
     }
 
@@ -467,13 +486,16 @@ fn not_supported(what: &str) -> Failure {
     Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
 }
 
-/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned.
+/// Compressed bytes of the files that the scans read, as far as the catalog's statistics tell; a file counted for each of them.
 async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
-    let mut tables = Vec::new();
+    let (mut tables, mut lakes) = (Vec::new(), Vec::new());
     let visited = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
         {
+            if provider.downcast_ref::<LakeTable>().is_some() {
+                lakes.push((provider.clone(), scan.filters.clone()));
+            }
             tables.push(provider);
         }
         Ok(TreeNodeRecursion::Continue)
@@ -492,7 +514,8 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
         Result::<u64, DataFusionError>::Ok(bytes * times)
     });
     let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
-    let lakes = tables.iter().filter_map(|provider| provider.downcast_ref::<LakeTable>());
-    let lakes = try_join_all(lakes.map(LakeTable::bytes)).await.map_err(|error| to_failure(&error))?;
+    let lakes = lakes.iter().filter_map(|(provider, filters)| Some((provider.downcast_ref::<LakeTable>()?, filters)));
+    let lakes = lakes.map(|(table, filters)| table.bytes(filters));
+    let lakes = try_join_all(lakes).await.map_err(|error| to_failure(&error))?;
     Ok(sizes.into_iter().chain(lakes).sum())
 }

@@ -321,7 +321,9 @@ impl Rows {
     fn table_parts(&mut self, before: Option<&Table>, table: &Table, draw: &mut Draw) {
         let (id, begin) = (Value::int(draw.table(table.id).0), Value::int(draw.snapshot.0));
         let old = before.map(column_rows).unwrap_or_default();
-        for (number, row) in column_rows(table) {
+        let new = column_rows(table);
+        self.retire_columns(before, table, new.keys().next_back().copied(), draw);
+        for (number, row) in new {
             if old.get(&number) == Some(&row) {
                 continue;
             }
@@ -345,6 +347,7 @@ impl Rows {
                 Value::Int(parent),
                 Value::text(kind),
                 Value::text("duckdb"),
+                Value::Int(None),
             ]);
         }
         let old = before.map(column_tags).unwrap_or_default();
@@ -381,6 +384,31 @@ impl Rows {
         }
     }
 
+    /// Ids of columns that came and went before they were ever committed, or that a clone's original has dropped, are in files
+    /// all the same. A row that no snapshot sees keeps the last of them from being drawn again.
+    fn retire_columns(&mut self, before: Option<&Table>, table: &Table, last: Option<i64>, draw: &Draw) {
+        let known = before.map_or(0, |before| before.column_id_max).max(last.unwrap_or(0));
+        if table.column_id_max <= known {
+            return;
+        }
+        let (number, snapshot) = (Value::int(table.column_id_max), Value::int(draw.snapshot.0));
+        self.columns.push(vec![
+            number.clone(),
+            snapshot.clone(),
+            Value::int(draw.table(table.id).0),
+            number,
+            Value::text("retired"),
+            Value::text("int64"),
+            Value::Text(None),
+            Value::text("NULL"),
+            Value::bool(true),
+            Value::Int(None),
+            Value::text("literal"),
+            Value::text("duckdb"),
+            snapshot,
+        ]);
+    }
+
     async fn insert(self, tx: &mut Tx) -> Result<()> {
         for (table, columns, rows) in [
             (
@@ -401,7 +429,7 @@ impl Rows {
             (
                 "ducklake_column",
                 "column_id, begin_snapshot, table_id, column_order, column_name, column_type, initial_default, \
-                 default_value, nulls_allowed, parent_column, default_value_type, default_value_dialect",
+                 default_value, nulls_allowed, parent_column, default_value_type, default_value_dialect, end_snapshot",
                 self.columns,
             ),
             ("ducklake_column_tag", "table_id, column_id, begin_snapshot, key, value", self.column_tags),

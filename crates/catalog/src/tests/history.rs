@@ -212,3 +212,38 @@ async fn a_table_is_restored_once_and_field_ids_are_never_reused() {
     })
     .await;
 }
+
+/// Files have columns by their ids, also of columns that no snapshot has ever shown.
+#[tokio::test]
+async fn ids_of_columns_are_drawn_once() {
+    on_each_backing(|database| async move {
+        let table = create_table(&database, "t").await;
+        let add = |transaction: &mut Transaction, table, name: &str| {
+            transaction.add_column(table, None, Column::new(name, ColumnType::Int64)).unwrap()
+        };
+        let mut transaction = begin(&database).await;
+        let fleeting = add(&mut transaction, table, "fleeting");
+        transaction.drop_column(table, fleeting).unwrap();
+        commit(transaction).await;
+        let mut transaction = begin(&database).await;
+        let next = add(&mut transaction, table, "next");
+        assert!(next > fleeting, "{next} after {fleeting}");
+        commit(transaction).await;
+        // A clone has files with the columns that its original has dropped.
+        let mut transaction = begin(&database).await;
+        transaction.drop_column(table, next).unwrap();
+        commit(transaction).await;
+        let mut transaction = begin(&database).await;
+        let view = latest(&database).await;
+        let schema = main_schema(&view);
+        let local = transaction.clone_table(&database, &view, table, schema, "clone").await.unwrap();
+        let clone = commit(transaction).await.tables[&local];
+        let mut transaction = begin(&database).await;
+        assert!(add(&mut transaction, clone, "later") > next);
+        commit(transaction).await;
+        let reopened = latest(&database).await;
+        let names: Vec<_> = reopened.table_by_id(clone).unwrap().columns.iter().map(|c| c.name.clone()).collect();
+        assert_eq!(names, ["id", "name", "later"]);
+    })
+    .await;
+}

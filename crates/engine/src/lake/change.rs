@@ -1,9 +1,9 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{CommitInfo, Databases, Result, TableId, Transaction};
+use frazil_catalog::{CommitInfo, DataFileId, Databases, Result, TableId, Transaction};
 use frazil_common::Failure;
 
-use super::report::FileReport;
+use super::report::Report;
 use super::to_failure;
 
 /// A change without rows.
@@ -88,42 +88,90 @@ pub enum WriteKind {
     Inserted,
     Updated,
     Deleted,
+    /// With the actions that the statement's clauses have.
+    Merged {
+        inserts: bool,
+        updates: bool,
+        deletes: bool,
+    },
 }
 
+/// Rows that a statement has written, changed and taken away.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counts {
+    pub inserted: i64,
+    pub updated: i64,
+    pub deleted: i64,
+}
+
+/// The one row that a write answers with: names and numbers of its columns.
+pub type Answer = Vec<(&'static str, i64)>;
+
 impl WriteKind {
-    /// The name of the answer's one column.
-    pub fn column(self) -> &'static str {
-        match self {
-            Self::Created | Self::Inserted => "number of rows inserted",
-            Self::Updated => "number of rows updated",
-            Self::Deleted => "number of rows deleted",
-        }
+    pub fn answer(self, counts: Counts) -> Answer {
+        let (inserts, updates, deletes) = match self {
+            Self::Created | Self::Inserted => (true, false, false),
+            Self::Updated => (false, true, false),
+            Self::Deleted => (false, false, true),
+            Self::Merged { inserts, updates, deletes } => (inserts, updates, deletes),
+        };
+        let columns = [
+            (inserts, "number of rows inserted", counts.inserted),
+            (updates, "number of rows updated", counts.updated),
+            (deletes, "number of rows deleted", counts.deleted),
+        ];
+        columns.into_iter().filter(|(shown, ..)| *shown).map(|(_, name, rows)| (name, rows)).collect()
     }
 }
 
 /// A change whose rows a query writes.
 pub struct Written {
-    /// Everything but the new files.
+    /// Everything but what the query tells.
     pub transaction: Box<Transaction>,
     pub table: TableId,
     pub kind: WriteKind,
-    /// Rows in the files that the new ones replace.
-    pub rows_before: i64,
 }
 
 impl Written {
-    /// Makes the files part of the table. Returns the whole change, and the rows that the statement counts.
-    pub fn complete(mut self, files: Vec<FileReport>, changed: i64) -> Result<(Transaction, i64), Failure> {
-        let rows: i64 = files.iter().map(|file| file.rows).sum();
+    /// Makes what was written part of the table. Returns the whole change, and what the statement answers.
+    pub fn complete(mut self, reports: Vec<Report>) -> Result<(Transaction, Answer), Failure> {
         let view = self.transaction.view();
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
-        let files = files.into_iter().map(|file| file.into_data_file(table)).collect();
-        self.transaction.add_files(self.table, files).map_err(|error| to_failure(&error))?;
-        let counted = match self.kind {
-            WriteKind::Created | WriteKind::Inserted => rows,
-            WriteKind::Updated => changed,
-            WriteKind::Deleted => self.rows_before - rows,
+        let (mut counts, mut gone, mut rows) = (Counts::default(), 0, 0);
+        let (mut added, mut removed, mut deletes, mut counted) = (Vec::new(), Vec::new(), Vec::new(), false);
+        for report in reports {
+            match report {
+                Report::Written(file) => {
+                    rows += file.rows;
+                    added.push(file.into_data_file(table));
+                }
+                Report::Counted { inserted, updated } => {
+                    counts.inserted += inserted;
+                    counts.updated += updated;
+                    counted = true;
+                }
+                Report::Deleted(deleted) => {
+                    gone += deleted.rows;
+                    let file = DataFileId(deleted.data_file);
+                    match deleted.delete_file {
+                        Some(written) => deletes.push(written.into_delete_file(file)),
+                        None => removed.push(file),
+                    }
+                }
+            }
+        }
+        // Without changes of rows that are there, all that was written is new.
+        let appends = matches!(self.kind, WriteKind::Created | WriteKind::Inserted | WriteKind::Merged { .. });
+        if appends && !counted {
+            counts.inserted = rows;
+        }
+        counts.deleted = gone - counts.updated;
+        let put = || {
+            self.transaction.remove_files(self.table, &removed)?;
+            self.transaction.add_delete_files(self.table, deletes)?;
+            self.transaction.add_files(self.table, added).map(|_| ())
         };
-        Ok((*self.transaction, counted))
+        put().map_err(|error| to_failure(&error))?;
+        Ok((*self.transaction, self.kind.answer(counts)))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of data files that are gone: a delete file names them by their positions. DuckDB deletes so; Frazil writes files anew.
+//! Rows of data files that are gone: a delete file names them by their positions.
 //!
 //! A split carries the name of its file's delete file. The executor reads that before the data file, and tells DataFusion's reader
 //! which rows to skip.
@@ -41,25 +41,11 @@ impl DeletedRows {
         let mut positions = self.positions(store).await?;
         positions.sort_unstable();
         positions.dedup();
-        let mut selectors = Vec::with_capacity(2 * positions.len() + 1);
-        let mut next = 0;
-        for position in positions {
-            if position >= self.rows {
-                return Err(self.corrupt(&format!("names row {position} of {}", self.rows)));
-            }
-            if position > next {
-                selectors.push(RowSelector::select((position - next) as usize));
-            }
-            selectors.push(RowSelector::skip(1));
-            next = position + 1;
-        }
-        if self.rows > next {
-            selectors.push(RowSelector::select((self.rows - next) as usize));
-        }
-        Ok(ParquetRowSelection::new(RowSelection::from(selectors)))
+        Ok(all_but(positions, self.rows))
     }
 
-    async fn positions(&self, store: Arc<dyn ObjectStore>) -> Result<Vec<u64>> {
+    /// In no order. All are below the number of rows.
+    pub(super) async fn positions(&self, store: Arc<dyn ObjectStore>) -> Result<Vec<u64>> {
         // Whole: two columns of numbers that compress well.
         let bytes = store.get(&Path::parse(&self.path)?).await?.bytes().await?;
         let mut positions = Vec::new();
@@ -74,9 +60,14 @@ impl DeletedRows {
             };
             for (index, position) in rows.values().iter().enumerate() {
                 let later = deleted_in.zip(self.snapshot).is_some_and(|(deleted, at)| deleted.value(index) > at);
-                if !later {
-                    positions.push(u64::try_from(*position).map_err(|_| self.corrupt("names a row before the first"))?);
+                if later {
+                    continue;
                 }
+                let position = u64::try_from(*position).map_err(|_| self.corrupt("names a row before the first"))?;
+                if position >= self.rows {
+                    return Err(self.corrupt(&format!("names row {position} of {}", self.rows)));
+                }
+                positions.push(position);
             }
         }
         Ok(positions)
@@ -86,6 +77,23 @@ impl DeletedRows {
         let message = format!("delete file \"{}\" {why}", self.path);
         frazil_exchange::to_datafusion(Failure::new(ErrorCode::FileCorrupt, message))
     }
+}
+
+/// Selects the rows of a file but those at `positions`, which ascend.
+pub(super) fn all_but(positions: impl IntoIterator<Item = u64>, rows: u64) -> ParquetRowSelection {
+    let mut selectors = Vec::new();
+    let mut next = 0;
+    for position in positions {
+        if position > next {
+            selectors.push(RowSelector::select((position - next) as usize));
+        }
+        selectors.push(RowSelector::skip(1));
+        next = position + 1;
+    }
+    if rows > next {
+        selectors.push(RowSelector::select((rows - next) as usize));
+    }
+    ParquetRowSelection::new(RowSelection::from(selectors))
 }
 
 /// Reads the delete file of a split that has one before the split itself.

@@ -1,8 +1,8 @@
 //! Statements that write rows: `CREATE TABLE`, `INSERT`, `UPDATE`, `DELETE`, `TRUNCATE`. Each becomes a transaction that lacks only
 //! its new files, and a query that writes them.
 //!
-//! Files are never changed. `UPDATE` and `DELETE` write anew, without or with other rows, the files that may hold a row they
-//! mean, as far as the catalog's statistics tell.
+//! Files are never changed. `UPDATE`, `DELETE` and `MERGE` find the places of the rows they mean (`rows`, `merge`), write new ones, and
+//! note the old ones as deleted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,27 +10,35 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column as NamedColumn, DFSchema};
-use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{
-    CreateMemoryTable, DdlStatement, DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScan,
-    Values, WriteOp, cast, lit, when,
+    CreateMemoryTable, DdlStatement, DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values,
+    WriteOp, cast,
 };
-use frazil_catalog::{Column, DataFile, DefaultValue, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
+use frazil_catalog::{Column, DefaultValue, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
 use super::change::{WriteKind, Written};
 use super::columns::table_schema;
 use super::ddl::{begin, literal_text, resolve, table_id};
+use super::merge::{self, Merged, Spelling};
 use super::names::Lakes;
+use super::rows::{self, RowChanges};
 use super::table::LakeTable;
 use super::write::WriteTarget;
 use super::{Change, to_failure};
 use crate::errors::to_failure as from_datafusion;
 
-/// The last column of rewritten rows: whether the statement has changed the row.
-const CHANGED: &str = "__frazil_changed";
+/// How tables are written.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteOptions {
+    /// Of a file that is full.
+    pub file_bytes: u64,
+    /// A file of which more rows are deleted than this part is written anew.
+    pub deleted_part_max: f64,
+}
 
 pub enum PlannedWrite {
     /// Rows of `input` go into files, which complete `written`.
@@ -38,6 +46,12 @@ pub enum PlannedWrite {
         input: Box<LogicalPlan>,
         target: WriteTarget,
         table_schema: SchemaRef,
+        written: Written,
+    },
+    /// Rows of a table change; `changes` completes the plan.
+    Changes {
+        input: Box<LogicalPlan>,
+        changes: RowChanges,
         written: Written,
     },
     /// No rows are written: the transaction is complete, and `rows` is what it counts.
@@ -48,14 +62,15 @@ pub enum PlannedWrite {
     Change(Change),
 }
 
-/// Plans a statement that writes, if it is one. `file_bytes`: of a file that is full.
+/// Plans a statement that writes, if it is one. `spelling`: what a merge was written as.
 pub async fn plan_write(
     plan: &LogicalPlan,
+    spelling: Spelling,
     lakes: &Lakes,
     state: &SessionState,
-    file_bytes: u64,
+    options: WriteOptions,
 ) -> Result<Option<PlannedWrite>, Failure> {
-    let dml = Dml { lakes, state, file_bytes };
+    let dml = Dml { lakes, state, spelling, options };
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => dml.create_table(create).await.map(Some),
         LogicalPlan::Dml(statement) => dml.write(statement).await.map(Some),
@@ -66,7 +81,8 @@ pub async fn plan_write(
 struct Dml<'a> {
     lakes: &'a Lakes,
     state: &'a SessionState,
-    file_bytes: u64,
+    spelling: Spelling,
+    options: WriteOptions,
 }
 
 impl Dml<'_> {
@@ -153,11 +169,24 @@ impl Dml<'_> {
                 self.append(statement.input.as_ref().clone(), transaction, id, WriteKind::Inserted)
             }
             WriteOp::Truncate => self.delete_all(transaction, id).await,
-            WriteOp::Delete => match source_of(&statement.input)? {
-                (None, _) => self.delete_all(transaction, id).await,
-                (Some(predicate), scan) => self.delete(predicate, scan, table, transaction, id).await,
-            },
-            WriteOp::Update => self.update(statement, table, transaction, id).await,
+            WriteOp::Delete if matches!(statement.input.as_ref(), LogicalPlan::TableScan(_)) => {
+                self.delete_all(transaction, id).await
+            }
+            WriteOp::Delete => {
+                let (input, changes) = rows::delete(&statement.input, table)?;
+                self.changes(input, changes, table, transaction, WriteKind::Deleted)
+            }
+            WriteOp::Update => {
+                let (input, changes) = rows::update(&statement.input, table)?;
+                self.changes(input, changes, table, transaction, WriteKind::Updated)
+            }
+            WriteOp::MergeInto(merge) => {
+                let (merged, kind) = merge::plan(statement, merge, table, self.spelling)?;
+                match merged {
+                    Merged::Changes(input, changes) => self.changes(input, changes, table, transaction, kind),
+                    Merged::Appends(input) => self.append(input, transaction, id, kind),
+                }
+            }
             other => Err(not_supported(&other.name().to_uppercase())),
         }
     }
@@ -171,135 +200,44 @@ impl Dml<'_> {
         kind: WriteKind,
     ) -> Result<PlannedWrite, Failure> {
         let input = with_nulls(input).map_err(|error| from_datafusion(&error))?;
-        self.rows(input, transaction, id, kind, 0)
-    }
-
-    fn rows(
-        &self,
-        input: LogicalPlan,
-        transaction: Transaction,
-        id: TableId,
-        kind: WriteKind,
-        rows_before: i64,
-    ) -> Result<PlannedWrite, Failure> {
         let view = transaction.view();
         let table: &Arc<Table> = view.table_by_id(id).map_err(|error| to_failure(&error))?;
         let schema = table_schema(table).map_err(|error| to_failure(&error))?;
-        let marked = kind == WriteKind::Updated;
-        let input = Box::new(as_columns(input, &schema, marked).map_err(|error| from_datafusion(&error))?);
-        let target = WriteTarget {
-            table: view.full_name(table),
-            location: table.location.clone(),
-            file_bytes: self.file_bytes,
-            marked,
-        };
-        let written = Written { transaction: Box::new(transaction), table: id, kind, rows_before };
+        let input = Box::new(as_columns(input, &schema).map_err(|error| from_datafusion(&error))?);
+        let target = self.target(view.full_name(table), table);
+        let written = Written { transaction: Box::new(transaction), table: id, kind };
         Ok(PlannedWrite::Rows { input, target, table_schema: schema, written })
+    }
+
+    fn target(&self, name: String, table: &Table) -> WriteTarget {
+        WriteTarget { table: name, location: table.location.clone(), file_bytes: self.options.file_bytes }
+    }
+
+    /// The rows of `input` are changes of the table's.
+    fn changes(
+        &self,
+        input: LogicalPlan,
+        mut changes: RowChanges,
+        table: &LakeTable,
+        transaction: Transaction,
+        kind: WriteKind,
+    ) -> Result<PlannedWrite, Failure> {
+        let input = match changes.writes {
+            true => as_columns(input, table.columns()).map_err(|error| from_datafusion(&error))?,
+            false => input,
+        };
+        changes.target = self.target(transaction.view().full_name(&table.table), &table.table);
+        changes.deleted_part_max = self.options.deleted_part_max;
+        let written = Written { transaction: Box::new(transaction), table: table.table.id, kind };
+        Ok(PlannedWrite::Changes { input: Box::new(input), changes, written })
     }
 
     async fn delete_all(&self, mut transaction: Transaction, id: TableId) -> Result<PlannedWrite, Failure> {
         let statistics = transaction.table_statistics(id, &[]).await.map_err(|error| to_failure(&error))?;
         transaction.truncate_table(id).await.map_err(|error| to_failure(&error))?;
         let kind = WriteKind::Deleted;
-        let written = Written { transaction: Box::new(transaction), table: id, kind, rows_before: statistics.rows };
+        let written = Written { transaction: Box::new(transaction), table: id, kind };
         Ok(PlannedWrite::NoRows { written, rows: statistics.rows })
-    }
-
-    async fn delete(
-        &self,
-        predicate: &Expr,
-        scan: &TableScan,
-        table: &LakeTable,
-        transaction: Transaction,
-        id: TableId,
-    ) -> Result<PlannedWrite, Failure> {
-        let Some((transaction, source, rows)) = self.rewritten(predicate, scan, table, transaction, id).await? else {
-            return self.nothing(table, id, WriteKind::Deleted);
-        };
-        // What is neither true nor false stays.
-        let kept = LogicalPlanBuilder::from(source).filter(Expr::IsNotTrue(Box::new(predicate.clone())));
-        let kept = kept.and_then(LogicalPlanBuilder::build).map_err(|error| from_datafusion(&error))?;
-        self.rows(kept, transaction, id, WriteKind::Deleted, rows)
-    }
-
-    async fn update(
-        &self,
-        statement: &DmlStatement,
-        table: &LakeTable,
-        transaction: Transaction,
-        id: TableId,
-    ) -> Result<PlannedWrite, Failure> {
-        let LogicalPlan::Projection(values) = statement.input.as_ref() else {
-            return Err(not_supported("an UPDATE of this form"));
-        };
-        let (predicate, scan) = source_of(&values.input)?;
-        let predicate = predicate.cloned().unwrap_or_else(|| lit(true));
-        if predicate.is_volatile() {
-            // It is evaluated for each column, and would mean other rows each time.
-            return Err(not_supported("an UPDATE whose condition gives another value each time"));
-        }
-        let Some((transaction, source, _)) = self.rewritten(&predicate, scan, table, transaction, id).await? else {
-            return self.nothing(table, id, WriteKind::Updated);
-        };
-        let build = || {
-            let changed = Expr::IsTrue(Box::new(predicate.clone()));
-            let mut columns = Vec::with_capacity(values.expr.len() + 1);
-            for (value, field) in values.expr.iter().zip(statement.target.schema().fields()) {
-                let name = field.name();
-                let old = Expr::Column(NamedColumn::new(Some(scan.table_name.clone()), name));
-                let new = value.clone().unalias();
-                let column = match new == old {
-                    true => old,
-                    false => when(changed.clone(), new).otherwise(old)?,
-                };
-                columns.push(column.alias(name));
-            }
-            columns.push(changed.alias(CHANGED));
-            LogicalPlanBuilder::from(source).project(columns)?.build()
-        };
-        let rewritten = build().map_err(|error| from_datafusion(&error))?;
-        self.rows(rewritten, transaction, id, WriteKind::Updated, 0)
-    }
-
-    /// The files that may hold rows for which the predicate is true, taken out of the table and as a scan; and their rows.
-    async fn rewritten(
-        &self,
-        predicate: &Expr,
-        scan: &TableScan,
-        table: &LakeTable,
-        mut transaction: Transaction,
-        id: TableId,
-    ) -> Result<Option<(Transaction, LogicalPlan, i64)>, Failure> {
-        let filters = std::slice::from_ref(predicate);
-        let files = table.files_for(filters).await.map_err(|error| from_datafusion(&error))?;
-        if files.is_empty() {
-            return Ok(None);
-        }
-        let deleted = |file: &DataFile| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count);
-        let rows = files.iter().map(|file| file.record_count - deleted(file)).sum();
-        let ids: Vec<_> = files.iter().map(|file| file.id).collect();
-        transaction.remove_files(id, &ids).map_err(|error| to_failure(&error))?;
-        let source = provider_as_source(Arc::new(table.restricted(files)));
-        let source = LogicalPlanBuilder::scan(scan.table_name.clone(), source, None);
-        let source = source.and_then(LogicalPlanBuilder::build).map_err(|error| from_datafusion(&error))?;
-        Ok(Some((transaction, source, rows)))
-    }
-
-    fn nothing(&self, table: &LakeTable, id: TableId, kind: WriteKind) -> Result<PlannedWrite, Failure> {
-        let transaction = Box::new(table.seen.begin());
-        Ok(PlannedWrite::NoRows { written: Written { transaction, table: id, kind, rows_before: 0 }, rows: 0 })
-    }
-}
-
-/// The rows that a `DELETE` or `UPDATE` means: a scan of its table, filtered or not.
-fn source_of(input: &LogicalPlan) -> Result<(Option<&Expr>, &TableScan), Failure> {
-    match input {
-        LogicalPlan::TableScan(scan) => Ok((None, scan)),
-        LogicalPlan::Filter(filter) => match filter.input.as_ref() {
-            LogicalPlan::TableScan(scan) => Ok((Some(&filter.predicate), scan)),
-            _ => Err(not_supported("a DELETE or UPDATE with another table")),
-        },
-        _ => Err(not_supported("a DELETE or UPDATE with another table")),
     }
 }
 
@@ -317,27 +255,25 @@ fn with_nulls(input: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
     relaxed.data()
 }
 
-/// Casts to the table's types, in its order.
-fn as_columns(input: LogicalPlan, schema: &SchemaRef, marked: bool) -> datafusion::error::Result<LogicalPlan> {
+/// Casts to the table's types, in its order. Columns beyond the table's stay.
+fn as_columns(input: LogicalPlan, schema: &SchemaRef) -> datafusion::error::Result<LogicalPlan> {
     let given = input.schema().clone();
-    let own = given.iter().zip(schema.fields()).map(|((qualifier, field), target)| {
+    let columns = given.iter().enumerate().map(|(index, (qualifier, field))| {
         let column = Expr::Column(NamedColumn::new(qualifier.cloned(), field.name()));
+        let Some(target) = schema.fields().get(index) else { return column };
         let column = match field.data_type() == target.data_type() {
             true => column,
             false => cast(column, target.data_type().clone()),
         };
         column.alias(target.name())
     });
-    let mut columns: Vec<Expr> = own.collect();
-    if marked && let Some((qualifier, field)) = given.iter().last() {
-        columns.push(Expr::Column(NamedColumn::new(qualifier.cloned(), field.name())));
-    }
+    let columns: Vec<Expr> = columns.collect();
     for column in &columns {
         column.get_type(&given)?;
     }
     LogicalPlanBuilder::from(input).project(columns)?.build()
 }
 
-fn not_supported(what: &str) -> Failure {
+pub(super) fn not_supported(what: &str) -> Failure {
     Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
 }

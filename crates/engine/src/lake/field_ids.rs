@@ -14,6 +14,7 @@ use datafusion::physical_expr_adapter::{
 use frazil_catalog::FIELD_ID_KEY;
 
 use super::columns::{INITIAL_DEFAULT_KEY, LAKE_COLUMN_KEY};
+use super::places::is_virtual;
 use super::table::default_value;
 
 /// For tables of the catalog; `None` for others. It does not travel with a plan: whoever decodes a scan asks again.
@@ -50,6 +51,8 @@ fn with_names_of(table: &Schema, file: &Schema) -> Schema {
         let column = table.fields().iter().find(|column| id.is_some() && field_id(column) == id);
         let name = match column {
             Some(column) => column.name().clone(),
+            // Not in the file: the reader makes it.
+            None if is_virtual(field) => field.name().clone(),
             // Not a column of the table any more, whatever its name.
             None => format!("\u{0}{index}"),
         };

@@ -1,9 +1,9 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
-//! both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `write`
-//! (rows to Parquet files, on executors), `report` (what was written, as rows), `ddl`,
-//! `dml` and `show` (statements) and `change` (what a statement wants of the catalog).
+//! both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then),
+//! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
+//! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
 mod columns;
@@ -12,23 +12,35 @@ mod deletes;
 mod dml;
 mod field_ids;
 mod known_answers;
+mod merge;
 mod names;
+mod places;
+mod pruned;
 mod report;
+mod rows;
 mod show;
 mod table;
 mod write;
+mod write_changes;
+mod write_deletes;
 
-pub use change::{Change, WriteKind, Written, ensure_default_schema};
+pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
 pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
-pub use dml::{PlannedWrite, plan_write};
+pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use field_ids::adapter_for;
 pub use known_answers::answer_from_catalog;
+pub use merge::as_merge;
 pub use names::{ExternalTables, Lakes, catalogs};
-pub use report::{FileReport, read_reports};
+pub use places::{with_virtual_columns, without_virtual_columns};
+pub use pruned::{PrunedScan, PrunedScans};
+pub use report::{Report, read_reports};
+pub use rows::RowChanges;
 pub use show::query_for;
 pub use table::LakeTable;
 pub use write::{WriteFilesExec, WriteTarget};
+pub use write_changes::WriteChangesExec;
+pub use write_deletes::{DeleteTarget, WriteDeletesExec};
 
 use datafusion::error::DataFusionError;
 use frazil_catalog::CatalogError;

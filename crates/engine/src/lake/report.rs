@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
-use frazil_catalog::{ColumnId, NewColumnStatistics, NewDataFile, Place, Scalar, Table};
+use frazil_catalog::{ColumnId, DataFileId, NewColumnStatistics, NewDataFile, NewDeleteFile, Place, Scalar, Table};
 use frazil_common::Failure;
 use serde::{Deserialize, Serialize};
 
-/// One file; or none, of a writer that had no rows.
+/// One thing that a writer tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// A data file with rows of the statement's.
+    Written(FileReport),
+    /// Rows that a statement over rows of the table has written.
+    Counted { inserted: i64, updated: i64 },
+    /// Rows of a data file that are gone.
+    Deleted(DeleteReport),
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Below the table's location.
@@ -32,40 +42,56 @@ pub struct ColumnReport {
     pub contains_nan: Option<bool>,
 }
 
-/// `file`: a report as JSON, or null; `changed`: rows that the statement counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeleteReport {
+    /// Its number in the catalog.
+    pub data_file: i64,
+    /// Rows that the statement has deleted.
+    pub rows: i64,
+    /// The file that names them and those that were deleted before. Without one no row of the data file is left, or what is left
+    /// was written anew and is in reports of its own.
+    pub delete_file: Option<DeleteFileReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeleteFileReport {
+    /// Below the table's location.
+    pub path: String,
+    /// Positions in it.
+    pub rows: i64,
+    pub size_bytes: i64,
+    pub footer_bytes: i64,
+}
+
+/// `report`: as JSON.
 pub(super) fn report_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("file", DataType::Utf8, true), Field::new("changed", DataType::Int64, false)]))
+    Arc::new(Schema::new(vec![Field::new(REPORT_COLUMN, DataType::Utf8, true)]))
 }
 
-pub(super) fn report_batch(files: &[FileReport], changed: i64) -> Result<RecordBatch> {
-    let mut texts = Vec::with_capacity(files.len().max(1));
-    for file in files {
-        let text = serde_json::to_string(file);
-        texts
-            .push(Some(text.map_err(|e| frazil_exchange::to_datafusion(Failure::internal(format!("a report: {e}"))))?));
-    }
-    if texts.is_empty() {
-        texts.push(None);
-    }
-    // The count is the writer's, not the file's.
-    let counts: Vec<i64> = (0..texts.len()).map(|index| if index == 0 { changed } else { 0 }).collect();
-    let columns: [Arc<dyn Array>; 2] = [Arc::new(StringArray::from(texts)), Arc::new(Int64Array::from(counts))];
-    Ok(RecordBatch::try_new(report_schema(), columns.to_vec())?)
+pub(super) const REPORT_COLUMN: &str = "report";
+
+pub(super) fn report_texts(reports: &[Report]) -> Result<StringArray> {
+    let text = |report| serde_json::to_string(report).map(Some);
+    let texts = reports.iter().map(text).collect::<serde_json::Result<Vec<_>>>();
+    let texts = texts.map_err(|e| frazil_exchange::to_datafusion(Failure::internal(format!("a report: {e}"))))?;
+    Ok(StringArray::from(texts))
 }
 
-/// The files and counted rows of all writers.
-pub fn read_reports(batches: &[RecordBatch]) -> Result<(Vec<FileReport>, i64), Failure> {
+pub(super) fn report_batch(reports: &[Report]) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_new(report_schema(), vec![Arc::new(report_texts(reports)?)])?)
+}
+
+/// What all writers tell.
+pub fn read_reports(batches: &[RecordBatch]) -> Result<Vec<Report>, Failure> {
     let malformed = |why: &str| Failure::internal(format!("a writer's report does not decode: {why}"));
-    let (mut files, mut changed) = (Vec::new(), 0);
+    let mut reports = Vec::new();
     for batch in batches {
         let texts = batch.column(0).as_string_opt::<i32>().ok_or_else(|| malformed("no texts"))?;
-        let counts = batch.column(1).as_primitive_opt::<Int64Type>().ok_or_else(|| malformed("no counts"))?;
-        changed += counts.values().iter().sum::<i64>();
         for text in texts.iter().flatten() {
-            files.push(serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?);
+            reports.push(serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?);
         }
     }
-    Ok((files, changed))
+    Ok(reports)
 }
 
 impl FileReport {
@@ -92,6 +118,18 @@ impl FileReport {
             footer_size_bytes: Some(self.footer_bytes),
             columns: columns.collect(),
             row_id_start: None,
+        }
+    }
+}
+
+impl DeleteFileReport {
+    pub fn into_delete_file(self, data_file: DataFileId) -> NewDeleteFile {
+        NewDeleteFile {
+            data_file,
+            path: Place::relative(self.path),
+            delete_count: self.rows,
+            size_bytes: self.size_bytes,
+            footer_size_bytes: Some(self.footer_bytes),
         }
     }
 }

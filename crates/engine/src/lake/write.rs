@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::columns::scalar_of;
-use super::report::{ColumnReport, FileReport, report_batch, report_schema};
+use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{store_path, store_url};
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
@@ -51,9 +51,6 @@ pub struct WriteTarget {
     pub location: String,
     /// A file is closed when it has so many bytes.
     pub file_bytes: u64,
-    /// The last column of the input is not written: it is true in rows that the statement has changed. Without it, all rows
-    /// count.
-    pub marked: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +63,7 @@ pub struct WriteFilesExec {
 }
 
 impl WriteFilesExec {
-    /// The input's columns are the table's, in its order, of its types; and the mark, if there is one.
+    /// The input's columns are the table's, in its order, of its types.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
@@ -117,28 +114,20 @@ impl ExecutionPlan for WriteFilesExec {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter {
-            target: self.target.clone(),
-            schema: self.table_schema.clone(),
-            store,
-            reservation,
-            open: None,
-            written: Vec::new(),
-            changed: 0,
-        };
+        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
         let report = futures::stream::once(writer.write_all(rows));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 }
 
-struct PartitionWriter {
+/// Writes files one after another.
+pub(super) struct PartitionWriter {
     target: WriteTarget,
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
     open: Option<OpenFile>,
-    written: Vec<FileReport>,
-    changed: i64,
+    written: Vec<Report>,
 }
 
 struct OpenFile {
@@ -149,27 +138,33 @@ struct OpenFile {
 }
 
 impl PartitionWriter {
-    async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
-        while let Some(batch) = rows.next().await {
-            self.write(batch?).await?;
-        }
-        self.close().await?;
-        report_batch(&self.written, self.changed)
+    pub(super) fn new(
+        target: WriteTarget,
+        schema: SchemaRef,
+        store: Arc<dyn ObjectStore>,
+        reservation: MemoryReservation,
+    ) -> Self {
+        Self { target, schema, store, reservation, open: None, written: Vec::new() }
     }
 
-    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
+    async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
+        while let Some(batch) = rows.next().await {
+            self.write(batch?.columns()).await?;
+        }
+        report_batch(&self.finish().await?)
+    }
+
+    /// Ends the last file. Returns what was written.
+    pub(super) async fn finish(&mut self) -> Result<Vec<Report>> {
+        self.close().await?;
+        Ok(std::mem::take(&mut self.written))
+    }
+
+    /// The table's columns, as long as each other.
+    pub(super) async fn write(&mut self, columns: &[Arc<dyn Array>]) -> Result<()> {
+        if columns.first().is_none_or(|column| column.is_empty()) {
             return Ok(());
         }
-        let columns = batch.columns();
-        let (columns, changed) = match (self.target.marked, columns.split_last()) {
-            (true, Some((mark, columns))) => {
-                let mark = mark.as_boolean_opt().ok_or_else(|| internal("rows to be written have no mark"))?;
-                (columns, mark.true_count())
-            }
-            _ => (columns, batch.num_rows()),
-        };
-        self.changed += changed as i64;
         let batch = self.as_stored(columns)?;
         let mut file = match self.open.take() {
             Some(file) => file,
@@ -223,19 +218,19 @@ impl PartitionWriter {
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);
-        self.written.push(FileReport {
+        self.written.push(Report::Written(FileReport {
             path: file.name,
             rows: metadata.file_metadata().num_rows(),
             size_bytes: size as i64,
             footer_bytes: footer,
             columns: column_reports(&metadata, &self.schema, &file.nans)?,
-        });
+        }));
         Ok(())
     }
 }
 
 /// From the end of the last thing before it: what a reader should fetch to have the footer at once.
-fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
+pub(super) fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
     let ends = metadata.row_groups().iter().flat_map(|group| group.columns()).map(|column| {
         let (start, length) = column.byte_range();
         let data = start + length;
@@ -324,8 +319,4 @@ fn contains_nan(column: &Arc<dyn Array>) -> bool {
         return floats.iter().flatten().any(f64::is_nan);
     }
     column.as_primitive_opt::<Float32Type>().is_some_and(|floats| floats.iter().flatten().any(f32::is_nan))
-}
-
-fn internal(message: &str) -> DataFusionError {
-    frazil_exchange::to_datafusion(Failure::internal(message))
 }
