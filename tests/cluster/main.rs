@@ -6,6 +6,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
+//! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
 //! | `FRAZIL_SEED` | seed of the random queries |
 
 mod support;
@@ -20,6 +21,7 @@ mod interop;
 mod lake;
 mod membership;
 mod merges;
+mod postgres;
 mod queries;
 mod random_queries;
 mod random_writes;

@@ -150,8 +150,9 @@ fn change(rng: &mut StdRng, model: &Model, step: usize) -> (String, Model) {
             after.rows.extend(copied);
             format!("insert into t ({columns}) select {columns} from t where {}", chosen.sql)
         }
-        40..60 => update(rng, model, &mut after),
-        60..75 => return remove(rng, model),
+        40..55 => update(rng, model, &mut after),
+        55..63 => merge(rng, model, &mut after),
+        63..75 => return remove(rng, model),
         75..78 => {
             after.rows.clear();
             "truncate table t".to_owned()
@@ -238,6 +239,35 @@ fn update(rng: &mut StdRng, model: &Model, after: &mut Model) -> String {
     format!("update t set {column} = {expression} where {}", chosen.sql)
 }
 
+/// Matched rows are deleted where the source has no value, and updated where it has; others are inserted.
+fn merge(rng: &mut StdRng, model: &Model, after: &mut Model) -> String {
+    let first = rng.random_range(0..50);
+    let source: Vec<(i64, Value)> =
+        (first..first + rng.random_range(1..10)).step_by(2).map(|k| (k, value(rng, "v"))).collect();
+    let (k, v) = (model.at("k"), model.at("v"));
+    let found = |row: &[Value]| source.iter().find(|(key, _)| row[k] == Value::Number(*key));
+    after.rows.retain(|row| found(row).is_none_or(|(_, value)| *value != Value::Null));
+    for row in &mut after.rows {
+        if let Some((_, value)) = found(row) {
+            row[v] = value.clone();
+        }
+    }
+    for (key, value) in &source {
+        if !model.rows.iter().any(|row| row[k] == Value::Number(*key)) {
+            let mut new = after.defaults.clone();
+            (new[k], new[v]) = (Value::Number(*key), value.clone());
+            after.rows.push(new);
+        }
+    }
+    let tuples: Vec<String> = source.iter().map(|(key, value)| format!("({key}, {})", value.sql())).collect();
+    format!(
+        "merge into t using (select column1 k, cast(column2 as bigint) v from (values {})) s on t.k = s.k \
+         when matched and s.v is null then delete when matched then update set v = s.v \
+         when not matched then insert (k, v) values (s.k, s.v)",
+        tuples.join(", ")
+    )
+}
+
 fn remove(rng: &mut StdRng, model: &Model) -> (String, Model) {
     let chosen = predicate(rng, model);
     let mut after = model.clone();
@@ -291,7 +321,8 @@ async fn check(engine: &dyn Engine, model: &Model, partitions: usize, log: &str)
     assert_eq!(rows_of(&answer.unwrap_or_else(|refusal| panic!("{refusal}\n{log}"))), expected, "\n{log}");
 }
 
-async fn run_seed(cluster: &Cluster, seed: u64, steps: usize) {
+/// In a schema of its own, of a database that is there.
+pub async fn run_seed(cluster: &Cluster, database: &str, seed: u64, steps: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let schema = format!("s{seed}");
     let mut log = format!("seed {seed}\n");
@@ -301,9 +332,9 @@ async fn run_seed(cluster: &Cluster, seed: u64, steps: usize) {
     };
     let writer = cluster.client().in_session().await.expect("a session");
     let observer = cluster.client().in_session().await.expect("a session");
-    run(&writer, &Request::new(format!("create schema {schema}")), &mut log).await;
+    run(&writer, &Request::new(format!("create schema {database}.{schema}")), &mut log).await;
     for client in [&writer, &observer] {
-        run(client, &Request::new(format!("use schema {schema}")), &mut log).await;
+        run(client, &Request::new(format!("use schema {database}.{schema}")), &mut log).await;
     }
     run(&writer, &Request::new("create table t (k bigint not null, v bigint, s varchar)"), &mut log).await;
     let mut committed = Model::new();
@@ -347,7 +378,7 @@ async fn random_writes_do_what_a_list_of_rows_does() {
     let cluster = Cluster::start(Options::executors(2).coordinator_option("history_max", 100)).await;
     let seed = std::env::var("FRAZIL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
     for seed in seed..seed + 6 {
-        run_seed(&cluster, seed, 40).await;
+        run_seed(&cluster, "frazil", seed, 40).await;
     }
 }
 
@@ -359,6 +390,6 @@ async fn many_random_writes_do_what_a_list_of_rows_does() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let seed = std::env::var("FRAZIL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
     for seed in seed..seed + 40 {
-        run_seed(&cluster, seed, 60).await;
+        run_seed(&cluster, "frazil", seed, 60).await;
     }
 }
