@@ -22,6 +22,7 @@ mod lake;
 mod membership;
 mod merges;
 mod postgres;
+mod pruning;
 mod queries;
 mod random_queries;
 mod random_writes;
