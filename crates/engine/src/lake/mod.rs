@@ -5,6 +5,7 @@
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
 //! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge` and `show` (statements) and `change` (what a statement wants of the catalog).
 
+mod bloom_filters;
 mod change;
 mod columns;
 mod ddl;

@@ -44,6 +44,9 @@ const STATISTICS_MAX: usize = 100_000;
 /// Lists of a statement's files that are kept, by what was asked of them.
 const ASKED_MAX: usize = 8;
 
+/// Files that may have rows within the ranges.
+type AskedFiles = (Vec<ColumnRange>, Arc<[DataFile]>);
+
 #[derive(Clone)]
 pub struct LakeTable {
     pub seen: Seen,
@@ -55,7 +58,7 @@ pub struct LakeTable {
     defaults: Vec<(String, Expr)>,
     places: Option<ScannedFiles>,
     /// The number of partitions depends on the files, and then the scan asks for them again.
-    asked: Arc<Mutex<Vec<(Vec<ColumnRange>, Arc<[DataFile]>)>>>,
+    asked: Arc<Mutex<Vec<AskedFiles>>>,
 }
 
 impl std::fmt::Debug for LakeTable {
