@@ -27,13 +27,15 @@ async fn directory_with_events() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let arguments = ["load", "events", "--rows", EVENTS, "--data", "data"];
     let said = frazil(directory.path(), &arguments, &[]).await.text();
-    assert!(said.contains("5000 rows") && said.contains("sample.events_5000.events"), "{said}");
+    assert!(said.contains("5000 rows") && said.contains("sample.events_sf0_005.events"), "{said}");
+    let arguments = ["load", "events", "--rows", EVENTS, "--to", "data/plain"];
+    frazil(directory.path(), &arguments, &[]).await.output();
     directory
 }
 
-/// What single-process DataFusion says about what `load` has written.
-async fn oracle(data: &Path) -> Oracle {
-    let events = Table { name: "events".to_owned(), directory: data.join("sample/events_5000/events") };
+/// What single-process DataFusion says about what `load --to` has written.
+async fn oracle(plain: &Path) -> Oracle {
+    let events = Table { name: "events".to_owned(), directory: plain.join("events") };
     Oracle::over(&[events]).await
 }
 
@@ -44,23 +46,24 @@ fn ipc(bytes: Vec<u8>) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn loaded_events_are_a_table_without_a_declaration() {
+async fn events_are_written_to_a_directory() {
     let cluster = Cluster::start(Options::executors(2)).await;
-    let data = cluster.directory().join("coordinator");
-    let path = data.to_str().expect("a plain path");
-    let arguments = ["load", "events", "--rows", EVENTS, "--files", "3", "--data", path];
+    let plain = cluster.directory().join("plain");
+    let path = plain.to_str().expect("a plain path");
+    let arguments = ["load", "events", "--rows", EVENTS, "--files", "3", "--to", path];
     frazil(cluster.directory(), &arguments, &[]).await.output();
-    let files = std::fs::read_dir(data.join("sample/events_5000/events")).expect("listed").count();
+    let files = std::fs::read_dir(plain.join("events")).expect("listed").count();
     assert_eq!(files, 3);
+    let declare = format!("create external table events stored as parquet location '{path}/events/'");
+    cluster.run(&Request::new(declare)).await.expect("declared");
 
-    let expected = oracle(&data).await.run(&Request::new(BY_TYPE)).await.expect("the oracle answers");
+    let expected = oracle(&plain).await.run(&Request::new(BY_TYPE)).await.expect("the oracle answers");
     assert!(expected.rows() > 2);
     for partitions in [1, 3] {
-        let request = Request::new(BY_TYPE.replace("from events", "from sample.events_5000.events"));
-        let actual = cluster.run(&request.partitions(partitions)).await.expect("it is a table");
+        let actual = cluster.run(&Request::new(BY_TYPE).partitions(partitions)).await.expect("it is a table");
         compare(&expected, &actual, Order::Total).unwrap_or_else(|e| panic!("at {partitions} partitions: {e}"));
     }
-    let counted = cluster.client().json(&Request::new("select count(*) from sample.events_5000.events")).await;
+    let counted = cluster.client().json(&Request::new("select count(*) from events")).await;
     assert_eq!(counted.expect("it is a table")["data"], json!([["5000"]]));
 
     // The same again is there already; other rows are not mixed with it.
@@ -75,17 +78,18 @@ async fn loaded_events_are_a_table_without_a_declaration() {
 async fn sql_prints_arrow_csv_json_and_tables() {
     let directory = directory_with_events().await;
     let data = directory.path().join("data");
-    let in_schema = ["--database", "sample", "--schema", "events_5000", "--data", "data"];
+    let plain = data.join("plain");
+    let in_schema = ["--database", "sample", "--schema", "events_sf0_005", "--data", "data"];
     let print = async |format: &str, sql: &str| -> Ran {
         let arguments = [&["sql", "--executors", "2", "--format", format, "-c", sql], &in_schema[..]].concat();
         frazil(directory.path(), &arguments, &[]).await
     };
 
-    let expected = oracle(&data).await.run(&Request::new(BY_TYPE)).await.expect("the oracle answers");
+    let expected = oracle(&plain).await.run(&Request::new(BY_TYPE)).await.expect("the oracle answers");
     let actual = ipc(print("arrow", BY_TYPE).await.output());
     compare(&expected, &actual, Order::Total).expect("the rows of the IPC stream");
     let all = ipc(print("arrow", "select * from events").await.output());
-    let expected = oracle(&data).await.run(&Request::new("select * from events")).await.expect("the oracle answers");
+    let expected = oracle(&plain).await.run(&Request::new("select * from events")).await.expect("the oracle answers");
     compare(&expected, &all, Order::Any).expect("all rows and columns of the IPC stream");
     // A stream of no rows still has its columns.
     let none = ipc(print("arrow", "select user_id, tags from events where event_id < 0").await.output());

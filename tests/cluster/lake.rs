@@ -189,7 +189,7 @@ async fn what_may_not_be_written_is_refused_and_changes_nothing() {
         ("create table region (x int)", "42P07"),
         ("create table twice as select 1 as a, 2 as a", "42000"),
         ("create table missing.t (x int)", "3F000"),
-        ("create table sample.public.t (x int)", "42501"),
+        ("create table sample.public.t (x int)", "3D000"),
         ("drop table sample.public.t", "42P01"),
         ("delete from t where a = 1 limit 1", "0A000"),
         ("update t set a = null", "23502"),

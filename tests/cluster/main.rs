@@ -19,6 +19,7 @@ mod faults;
 mod front_door;
 mod interop;
 mod lake;
+mod load;
 mod membership;
 mod merges;
 mod postgres;

@@ -37,8 +37,7 @@ async fn the_22_queries_are_cut_as_before() {
     let databases = databases.expect("a catalog");
     let database = databases.create("frazil").await.expect("a database");
     ensure_default_schema(&database).await.expect("a schema");
-    let planner =
-        Planner::new(env, databases, None, storage, options, tokio::runtime::Handle::current()).expect("a planner");
+    let planner = Planner::new(env, databases, storage, options, tokio::runtime::Handle::current()).expect("a planner");
     let plan = async |sql: String| {
         let settings = vec![("partitions".to_owned(), "4".to_owned())];
         let request = PlanRequest { sql, database: None, schema: None, lakes: None, settings, slots: 4, executors: 2 };

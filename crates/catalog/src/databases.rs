@@ -110,6 +110,17 @@ impl Databases {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Ends all connections, and so leaves files that are whole by themselves, without a log beside them. Nothing can be done
+    /// with it afterwards.
+    pub async fn close(&self) {
+        for (_, open) in self.inner.open.lock().await.drain() {
+            if let Some(database) = open.get() {
+                database.close().await;
+            }
+        }
+        self.inner.sql.0.close().await;
+    }
+
     /// All databases by name, also those dropped and not yet purged.
     pub async fn list(&self) -> Result<Vec<DatabaseRecord>> {
         self.records().await.map(|records| records.to_vec())

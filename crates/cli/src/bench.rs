@@ -5,6 +5,7 @@
 
 pub mod contest;
 mod figures;
+mod load;
 mod overhead;
 mod print;
 mod scan;
@@ -21,6 +22,7 @@ use crate::tpch::{self, QUERIES, Query};
 
 pub use contest::{Contest, ContestPlan};
 pub use figures::{Measured, Report};
+pub use load::LoadRequest;
 pub use overhead::OverheadRequest;
 pub use scan::ScanRequest;
 pub use slow_reader::SlowReaderRequest;
@@ -45,13 +47,14 @@ pub struct TpchRequest {
 
 pub async fn run_tpch(config: Config, request: TpchRequest) -> Result<(), CommandError> {
     let queries = chosen(&request.queries)?;
-    tpch::ensure(&config.cluster.data, request.scale).await?;
+    let tables = tpch::ensure(&config, request.scale).await?;
     let mut single_threads = if request.compare { vec![request.single_threads] } else { Vec::new() };
     if request.speedup && request.single_threads > 1 {
         single_threads.insert(0, 1);
     }
     let plan = ContestPlan {
         scale: request.scale,
+        tables,
         clusters: request
             .executors
             .iter()
@@ -90,6 +93,10 @@ pub async fn run_overhead(config: Config, request: OverheadRequest) -> Result<()
     overhead::run(config, request).await
 }
 
+pub async fn run_load(config: Config, request: LoadRequest) -> Result<(), CommandError> {
+    load::run(config, request).await
+}
+
 pub async fn run_slow_reader(config: Config, request: SlowReaderRequest) -> Result<(), CommandError> {
     slow_reader::run(config, request).await
 }
@@ -116,6 +123,11 @@ pub fn shape(config: &Config, executors: usize, slots: usize, config_file: &Opti
         slots,
         data: config.cluster.data.clone(),
         own_directory: true,
+        catalog: match &config.coordinator.catalog {
+            Some(url) if url.contains("://") => None,
+            Some(directory) => Some(PathBuf::from(directory)),
+            None => Some(config.cluster.data.join("catalog")),
+        },
         config_file: config_file.clone(),
         http_listen: "127.0.0.1:0".to_owned(),
         executor_memory: Some(config.executor.memory).filter(|memory| memory.0 > 0),

@@ -102,6 +102,17 @@ impl Client {
         if status == StatusCode::OK { Ok(json) } else { Err(error::of_answer(status, &json)) }
     }
 
+    /// Starts a statement and returns its handle; it runs on, whoever waits for it.
+    pub async fn submit(&self, sql: &str, context: &StatementContext) -> Result<String, ClientError> {
+        let body = context.request(sql);
+        let sent = self.transport.send(Method::POST, "/api/v2/statements?async=true", Accept::Json, Some(&body));
+        let answer = within(CALL_LIMIT, sent).await?;
+        let status = answer.status;
+        let json = answer.json().await?;
+        let handle = json.get("statementHandle").and_then(Value::as_str).filter(|_| status.is_success());
+        handle.map(str::to_owned).ok_or_else(|| error::of_answer(status, &json))
+    }
+
     /// Asks the coordinator to cancel; a statement that has ended stays as it is.
     pub async fn cancel(&self, handle: &str) -> Result<(), ClientError> {
         let path = format!("/api/v2/statements/{handle}/cancel");

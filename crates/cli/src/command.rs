@@ -8,14 +8,15 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use crate::bench::{OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::bench::{LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
 use crate::config::{self, Config, Flags, Sources};
 use crate::failure::CommandError;
+use crate::load::{FilesRequest, SampleSet, SourceRequest};
 use crate::local::LocalRequest;
 use crate::sql::SqlRequest;
 use crate::{bench, demo, load, local, roles, sql, telemetry};
 
-use flags::{Bench, Command, Load};
+use flags::{Bench, Command, Load, LoadInto, LoadSet};
 
 /// A small, self-hosted data warehouse: SQL in, Arrow out, Parquet between.
 #[derive(Parser, Debug)]
@@ -39,8 +40,8 @@ pub struct Arguments {
 const IO_THREADS: usize = 2;
 
 pub fn run(arguments: Arguments) -> Result<(), CommandError> {
-    if let Command::SingleServer { directory, threads } = &arguments.command {
-        return single_server::run(directory, *threads);
+    if let Command::SingleServer { threads } = &arguments.command {
+        return single_server::run(*threads);
     }
     let mut flags = Flags::default();
     flags.set_path("cluster", "data", arguments.data.as_deref());
@@ -80,12 +81,7 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
             };
             sql::run(config, request).await
         }
-        Command::Load(Load::Tpch { scale, to, parallelism, memory }) => {
-            load::run_tpch(&config, load::TpchRequest { scale, to, parallelism, memory }).await
-        }
-        Command::Load(Load::Events { rows, files, seed, to, parallelism }) => {
-            load::run_events(&config, load::EventsRequest { rows, files, seed, to, parallelism }).await
-        }
+        Command::Load(flags) => load(&config, flags).await,
         Command::Demo => demo::run(config, config_file).await,
         Command::Bench(Bench::Tpch(flags)) => {
             let request = TpchRequest {
@@ -109,6 +105,10 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
         Command::Bench(Bench::Scan { files, databases, json }) => {
             bench::run_scan(config, ScanRequest { files, databases, json, config_file }).await
         }
+        Command::Bench(Bench::Load { scale, executors, slots, runs, inserts, json }) => {
+            let request = LoadRequest { scale, executors, slots, runs, inserts, json, config_file };
+            bench::run_load(config, request).await
+        }
         Command::Bench(Bench::SlowReader { executors, slots, slow, json }) => {
             let slow = Duration::from_secs(slow);
             bench::run_slow_reader(config, SlowReaderRequest { executors, slots, slow, json, config_file }).await
@@ -118,6 +118,30 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
             Ok(())
         }
         Command::SingleServer { .. } => unreachable!("it has its own threads and was run before these were started"),
+    }
+}
+
+async fn load(config: &Config, flags: Load) -> Result<(), CommandError> {
+    let Load { set, source, table, format, replace, append, .. } = flags;
+    let (set, into, memory, files) = match (set, source) {
+        (Some(LoadSet::Tpch { scale, into, memory }), _) => (SampleSet::Tpch { scale }, into, memory, None),
+        (Some(LoadSet::Tpcds { scale, into }), _) => (SampleSet::Tpcds { scale }, into, None, None),
+        (Some(LoadSet::Events { scale, rows, seed, into, files }), _) => {
+            let set = match rows {
+                Some(rows) => SampleSet::Events { rows, seed },
+                None => SampleSet::events(scale.unwrap_or_default(), seed),
+            };
+            (set, into, None, files)
+        }
+        (None, Some(source)) => {
+            return load::run_source(config, SourceRequest { source, table, format, replace, append }).await;
+        }
+        (None, None) => return Err(CommandError::Usage("name a sample set, or what to load".to_owned())),
+    };
+    let LoadInto { to, parallelism, replace, .. } = into;
+    match to {
+        Some(to) => load::run_files(FilesRequest { set, to, parallelism, memory, files }).await,
+        None => load::run_tables(config, set, replace).await,
     }
 }
 
@@ -157,6 +181,12 @@ mod tests {
             "frazil sql --format xml",
             "frazil bench tpch --runs 0",
             "frazil bench tpch --executors 1,zero",
+            "frazil load",
+            "frazil load events",
+            "frazil load events --rows 1 --scale 1",
+            "frazil load tpch --scale 1 --to d --replace",
+            "frazil load tpch --scale 1 --memory 1GB",
+            "frazil load d --replace --append",
             "frazil nonsense",
         ] {
             assert!(Arguments::try_parse_from(written.split(' ')).is_err(), "{written}");

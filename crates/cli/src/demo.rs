@@ -14,12 +14,16 @@ const SLOTS: usize = 1;
 const RUNS: usize = 2;
 
 pub async fn run(config: Config, config_file: Option<PathBuf>) -> Result<(), CommandError> {
-    let directory = tpch::directory(&config.cluster.data, SCALE);
-    println!("TPC-H-derived tables at scale {SCALE} in {}", directory.display());
-    tpch::ensure(&config.cluster.data, SCALE).await?;
+    let (database, schema) = (tpch::SAMPLE_DATABASE, tpch::schema_name(SCALE));
+    println!(
+        "loading TPC-H-derived tables of scale {SCALE} into {database}.{schema}, in {}",
+        config.cluster.data.display()
+    );
+    let tables = tpch::ensure(&config, SCALE).await?;
     println!("starting a coordinator and {EXECUTORS} executors of {SLOTS} slot on loopback");
     let plan = ContestPlan {
         scale: SCALE,
+        tables,
         clusters: vec![shape(&config, EXECUTORS, SLOTS, &config_file)],
         single_threads: vec![EXECUTORS * SLOTS],
         single_partitions: vec![EXECUTORS * SLOTS],

@@ -25,8 +25,7 @@ pub fn claim(data: &Path) -> Result<Claim, CommandError> {
     }
 }
 
-/// A directory of its own for a cluster that lives no longer than this process: `<data>/run/…`, with the sample data of
-/// `data`. So there may be any number of them, next to a coordinator that has claimed `data`.
+/// A directory of its own for a cluster that lives no longer than this process: `<data>/run/…`. So there may be any number of them, next to a coordinator that has claimed `data`.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -38,13 +37,11 @@ impl RunDirectory {
         let create = || -> io::Result<Self> {
             let runs = data.join("run");
             fs::create_dir_all(&runs)?;
-            fs::create_dir_all(data.join("sample"))?;
             remove_abandoned(&runs);
             let path = runs.join(format!("{}-{:08x}", std::process::id(), rand::random::<u32>()));
             fs::create_dir(&path)?;
             let taken = || io::Error::other("the lock of a new directory is taken");
             let lock = lock(&path.join("run.lock"))?.ok_or_else(taken)?;
-            std::os::unix::fs::symlink(data.canonicalize()?.join("sample"), path.join("sample"))?;
             Ok(Self { path, _lock: lock })
         };
         create().map_err(CommandError::doing(format_args!("creating a directory in {data:?}")))
@@ -60,6 +57,26 @@ impl Drop for RunDirectory {
         // What cannot be removed now is removed by the next one.
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Gives a cluster that will not last the tables that there are, as they are now: their metadata are copied, their files
+/// stay where they are. Nobody may have the catalog meanwhile.
+pub fn copy_catalog(from: &Path, to: &Path) -> Result<(), CommandError> {
+    let copy = || -> io::Result<()> {
+        fs::create_dir_all(to)?;
+        if !from.exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type()?.is_file() && name != "frazil.lock" {
+                fs::copy(entry.path(), to.join(name))?;
+            }
+        }
+        Ok(())
+    };
+    copy().map_err(CommandError::doing(format_args!("copying the catalog {from:?}")))
 }
 
 /// Of processes that had no time to do it. One that is just being made has no lock file yet, and is left alone.
@@ -100,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_share_samples_and_nothing_else() {
+    fn runs_have_directories_of_their_own() {
         let data = tempfile::tempdir().unwrap();
         let _claim = claim(data.path()).unwrap();
         let abandoned = data.path().join("run/1-0");
@@ -108,12 +125,10 @@ mod tests {
         fs::write(abandoned.join("run.lock"), "").unwrap();
         let first = RunDirectory::create(data.path()).unwrap();
         assert!(!abandoned.exists());
-        fs::write(data.path().join("sample/file"), "x").unwrap();
         let second = RunDirectory::create(data.path()).unwrap();
         assert_ne!(first.path(), second.path());
-        assert!(first.path().join("sample/file").exists() && second.path().join("sample/file").exists());
         let path = first.path().to_owned();
         drop(first);
-        assert!(!path.exists() && data.path().join("sample/file").exists() && second.path().exists());
+        assert!(!path.exists() && second.path().exists());
     }
 }

@@ -26,7 +26,17 @@ pub struct Embedded {
 
 impl Embedded {
     /// `executors` share the machine's processors and memory where the configuration does not say what each may have.
+    /// Where another process has the data directory's tables, this one begins without any.
     pub async fn start(config: &Config, executors: usize) -> Result<Self, CommandError> {
+        Self::start_with(config, executors, true).await
+    }
+
+    /// With the data directory's tables, or not at all.
+    pub async fn start_lasting(config: &Config, executors: usize) -> Result<Self, CommandError> {
+        Self::start_with(config, executors, false).await
+    }
+
+    async fn start_with(config: &Config, executors: usize, may_be_without: bool) -> Result<Self, CommandError> {
         let directory = RunDirectory::create(&config.cluster.data)?;
         let data = directory.path().to_owned();
         let secret = ClusterSecret::random();
@@ -44,6 +54,9 @@ impl Embedded {
         shared.warehouse = shared.warehouse.or_else(|| lasting("warehouse"));
         let start = |options| Coordinator::start(options, storage.clone(), secret.clone(), data.clone());
         let coordinator = match start(shared).await {
+            Err(failure) if failure.code == ErrorCode::CatalogLocked && !may_be_without => {
+                return Err(CommandError::Failed(format!("{failure}; --url loads into its tables")));
+            }
             Err(failure) if failure.code == ErrorCode::CatalogLocked && options.catalog.is_none() => {
                 eprintln!("warning: {failure}; tables made here end with this session, --url has the others");
                 start(options).await?

@@ -7,7 +7,7 @@
 //! command ─▶ config ─▶ roles            coordinator, executor: one process each
 //!                      local, demo      processes: children of this binary ─▶ roles
 //!                      sql              client ─▶ a coordinator's URL, or embedded
-//!                      load             datasets
+//!                      load             client, as sql; datasets for plain files
 //!                      bench            contest: single process and clusters in turn ─▶ answers
 //! ```
 //!

@@ -24,6 +24,7 @@ pub async fn run(config: Config, request: LocalRequest) -> Result<(), CommandErr
         slots: request.slots,
         data: config.cluster.data.clone(),
         own_directory: false,
+        catalog: None,
         config_file: request.config_file,
         http_listen: config.coordinator.http_listen.clone(),
         executor_memory: Some(config.executor.memory).filter(|memory| memory.0 > 0),

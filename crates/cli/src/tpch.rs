@@ -1,13 +1,16 @@
 //! The 22 queries derived from TPC-H, and where their tables are.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use frazil_datasets::{Bars, Destination, LoadReport, Tpch, load_tpch};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use frazil_datasets::TPCH_TABLES;
 
 use crate::answers::Order;
-use crate::client::StatementContext;
+use crate::bench::single_server::TableFiles;
+use crate::client::{Client, StatementContext};
+use crate::config::Config;
+use crate::embedded::Embedded;
 use crate::failure::CommandError;
+use crate::load::{SampleSet, load_tables};
 
 pub struct Query {
     pub name: &'static str,
@@ -34,15 +37,16 @@ impl Query {
     }
 }
 
-/// Tables below `<data>/sample/<schema>` appear as `sample.<schema>.<table>`.
+/// Where sample data are loaded to.
 pub const SAMPLE_DATABASE: &str = "sample";
 
 pub fn schema_name(scale: f64) -> String {
-    format!("tpch_sf{scale}").replace('.', "_")
+    format!("tpch_sf{}", scale_name(scale))
 }
 
-pub fn directory(data: &Path, scale: f64) -> PathBuf {
-    data.join("sample").join(schema_name(scale))
+/// As a part of a name.
+pub fn scale_name(scale: f64) -> String {
+    scale.to_string().replace('.', "_")
 }
 
 /// In which the queries find their tables.
@@ -54,11 +58,37 @@ pub fn context(scale: f64) -> StatementContext {
     }
 }
 
-/// Generates the tables if they are not there, with bars on stderr.
-pub async fn ensure(data: &Path, scale: f64) -> Result<LoadReport, CommandError> {
-    let destination = Destination::local(directory(data, scale));
-    let made = load_tpch(Tpch::new(scale, destination), Arc::new(Bars::on_stderr())).await;
-    made.map_err(|e| CommandError::Failed(format!("generating TPC-H at scale {scale}: {e}")))
+/// The tables of `sample.tpch_sf…`: loaded if they are not there, and the files of each.
+pub async fn ensure(config: &Config, scale: f64) -> Result<TableFiles, CommandError> {
+    let embedded = Embedded::start_lasting(config, 1).await?;
+    let client = embedded.client();
+    let files = async {
+        load_tables(&client, SampleSet::Tpch { scale }, false).await?;
+        let mut files = TableFiles::new();
+        for table in TPCH_TABLES {
+            files.insert(
+                table.to_owned(),
+                files_of(&client, &format!("{SAMPLE_DATABASE}.{}.{table}", schema_name(scale))).await?,
+            );
+        }
+        Ok(files)
+    };
+    let files = files.await;
+    embedded.stop().await;
+    files
+}
+
+async fn files_of(client: &Client, table: &str) -> Result<Vec<String>, CommandError> {
+    let sql = format!("SELECT path, deleted FROM table_files('{table}')");
+    let mut files = Vec::new();
+    for batch in client.query(&sql, &StatementContext::default()).await?.batches {
+        let (paths, deleted) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+        if deleted.values().iter().any(|rows| *rows > 0) {
+            return Err(CommandError::Failed(format!("rows of {table} were deleted: load it again with --replace")));
+        }
+        files.extend(paths.iter().flatten().map(str::to_owned));
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -99,7 +99,6 @@ impl Coordinator {
         let planner = Planner::new(
             env,
             databases.clone(),
-            Some(&data_directory.join("sample")),
             storage,
             PlannerOptions {
                 limits: StatementLimits {

@@ -99,6 +99,10 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                     report.lock().add(executor, finished);
                     Event::Finished { executor, stage }
                 }
+                Some(Heard::Wrote(wrote)) => {
+                    observer.wrote(&wrote);
+                    continue;
+                }
                 // `sender` lives here.
                 None => continue,
             },
@@ -149,6 +153,7 @@ async fn await_reports(
                 report.lock().add(executor, finished);
                 run.on(Event::Finished { executor, stage }, Duration::ZERO);
             }
+            Ok(Some(Heard::Wrote(wrote))) => observer.wrote(&wrote),
             Ok(Some(Heard::Event(_))) => {}
             Ok(None) | Err(_) => return,
         }
@@ -158,6 +163,7 @@ async fn await_reports(
 enum Heard {
     Event(Event),
     Finished { executor: usize, finished: v1::TaskFinished },
+    Wrote(v1::TasksWrote),
 }
 
 /// Sends an executor its tasks and passes its events on.
@@ -202,6 +208,7 @@ async fn follow(
             Ok(Some(v1::TaskEvent { event: Some(event) })) => match event {
                 v1::task_event::Event::Started(_) => Heard::Event(Event::Started),
                 v1::task_event::Event::Finished(finished) => Heard::Finished { executor, finished },
+                v1::task_event::Event::Wrote(wrote) => Heard::Wrote(wrote),
                 v1::task_event::Event::Failed(message) => {
                     let failure = message.failure.map(failure_from_message);
                     let failure = failure.unwrap_or_else(|| Failure::internal("a task failed without a reason"));

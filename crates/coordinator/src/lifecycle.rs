@@ -66,6 +66,8 @@ struct ProgressCounts {
     retries: AtomicU32,
     scanned_bytes: AtomicU64,
     exchanged_bytes: AtomicU64,
+    written_rows: AtomicU64,
+    written_bytes: AtomicU64,
 }
 
 impl Statement {
@@ -196,6 +198,8 @@ impl Statement {
             stats: Stats {
                 bytes_scanned: self.progress.scanned_bytes.load(Ordering::Relaxed),
                 bytes_exchanged: self.progress.exchanged_bytes.load(Ordering::Relaxed),
+                rows_written: self.progress.written_rows.load(Ordering::Relaxed),
+                bytes_written: self.progress.written_bytes.load(Ordering::Relaxed),
             },
         }
     }
@@ -211,6 +215,11 @@ impl Observer for Statement {
         self.progress.tasks_finished.fetch_add(1, Ordering::Relaxed);
         self.progress.scanned_bytes.fetch_add(report.scanned_bytes, Ordering::Relaxed);
         self.progress.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
+    }
+
+    fn wrote(&self, report: &v1::TasksWrote) {
+        self.progress.written_rows.fetch_add(report.rows, Ordering::Relaxed);
+        self.progress.written_bytes.fetch_add(report.bytes, Ordering::Relaxed);
     }
 
     fn retried(&self) {

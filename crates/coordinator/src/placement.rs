@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use datafusion::physical_plan::ExecutionPlan;
 use frazil_common::Failure;
-use frazil_engine::codec::{self, SplitScanExec};
+use frazil_engine::codec;
 use frazil_exchange::ExchangeKind;
 use frazil_proto::v1;
 
@@ -158,10 +158,9 @@ fn scan_splits(
     scan: u32,
     partitions: &[usize],
 ) -> Result<v1::ScanSplits, Failure> {
-    let node = scans.iter().filter_map(|node| node.downcast_ref::<SplitScanExec>()).find(|node| node.scan == scan);
+    let node = scans.iter().find(|node| codec::scan_number(node.as_ref()) == Some(scan));
     let node = node.ok_or_else(|| Failure::internal(format!("scan {scan} is not in its stage")))?;
-    let groups = &node.config().file_groups;
-    let encoded = partitions.iter().map(|partition| codec::encode_splits(&groups[*partition]).map(Into::into));
+    let encoded = partitions.iter().map(|partition| codec::encode_splits_of(node.as_ref(), *partition).map(Into::into));
     Ok(v1::ScanSplits { scan, partitions: encoded.collect::<Result<_, _>>()? })
 }
 

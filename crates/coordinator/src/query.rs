@@ -62,6 +62,7 @@ pub struct RunOptions {
 pub trait Observer: Send + Sync {
     fn started(&self, _stages: u32, _tasks: u32) {}
     fn task_finished(&self, _report: &v1::TaskFinished) {}
+    fn wrote(&self, _report: &v1::TasksWrote) {}
     fn retried(&self) {}
 }
 
@@ -404,7 +405,12 @@ pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
         is_file_scan(node)
             || matches!(
                 node.name(),
-                "LazyMemoryExec" | "RecursiveQueryExec" | "CrossJoinExec" | "NestedLoopJoinExec" | "WriteFilesExec"
+                "LazyMemoryExec"
+                    | "GenerateExec"
+                    | "RecursiveQueryExec"
+                    | "CrossJoinExec"
+                    | "NestedLoopJoinExec"
+                    | "WriteFilesExec"
             )
     })
 }

@@ -223,6 +223,7 @@ impl StatementService {
         }
         let ended = futures::future::join_all(open.iter().map(|statement| statement.ended_for_good()));
         let _ = tokio::time::timeout(limit, ended).await;
+        let _ = tokio::time::timeout(limit, self.inner.databases.close()).await;
     }
 
     /// To be called as long as the coordinator lives: lets go of results that nobody fetched for too long.

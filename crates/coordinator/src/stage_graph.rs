@@ -38,7 +38,8 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, displayable,
 };
 use frazil_engine::build_rows::{NumberRowsExec, ROW_NUMBER, SettleRowsExec, Verdict, is_numbered};
-use frazil_engine::codec::{SplitScanExec, number_scans};
+use frazil_engine::codec::{SplitScanExec, number_scans, scan_number};
+use frazil_engine::generate::GenerateExec;
 use frazil_engine::rules::{can_be_settled, emits_build_rows};
 use frazil_exchange::{ExchangeKind, ExchangeReadExec};
 
@@ -353,7 +354,7 @@ fn collected_join(plan: &Arc<dyn ExecutionPlan>) -> Option<CollectedJoin> {
 /// Whether each partition of a (cut) plan can run in a process of its own: every leaf's partitions are the plan's.
 pub fn is_spread(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if plan.children().is_empty() {
-        return plan.is::<ExchangeReadExec>() || is_file_scan(plan);
+        return plan.is::<ExchangeReadExec>() || plan.is::<GenerateExec>() || is_file_scan(plan);
     }
     if let Some(join) = collected_join(plan) {
         let broadcast = plan.children()[0].downcast_ref::<ExchangeReadExec>();
@@ -443,7 +444,7 @@ impl Stage {
     pub fn scans(&self) -> Vec<Arc<dyn ExecutionPlan>> {
         let mut scans = Vec::new();
         let visited = self.plan.apply(|node| {
-            if node.is::<SplitScanExec>() {
+            if scan_number(node.as_ref()).is_some() {
                 scans.push(node.clone());
             }
             Ok(TreeNodeRecursion::Continue)
@@ -455,9 +456,9 @@ impl Stage {
 
 fn collect_leaves(plan: &Arc<dyn ExecutionPlan>, kept: Option<&[usize]>, leaves: &mut Vec<Leaf>) {
     let all = || (0..plan.output_partitioning().partition_count()).collect::<Vec<_>>();
-    if let Some(scan) = plan.downcast_ref::<SplitScanExec>() {
+    if let Some(scan) = scan_number(plan.as_ref()) {
         let partitions = kept.map_or_else(all, <[usize]>::to_vec);
-        leaves.push(Leaf::Scan { scan: scan.scan, partitions });
+        leaves.push(Leaf::Scan { scan, partitions });
         return;
     }
     if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {

@@ -125,6 +125,10 @@ pub struct Stats {
     pub bytes_scanned: u64,
     /// Between processes.
     pub bytes_exchanged: u64,
+    /// To files of tables, while it runs.
+    pub rows_written: u64,
+    /// Likewise, compressed.
+    pub bytes_written: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -14,14 +14,15 @@ use crate::report::TableReport;
 #[serde(tag = "dataset", rename_all = "lowercase")]
 pub(crate) enum Identity {
     Tpch { scale: f64 },
+    Tpcds { scale: f64 },
     Events { rows: u64, files: usize, seed: u64 },
 }
 
 impl Identity {
-    /// Sets of different kinds have no tables in common and may share a destination.
+    /// Sets that have no tables in common may share a destination. TPC-H and TPC-DS both have `customer`.
     fn marker_name(&self) -> &'static str {
         match self {
-            Self::Tpch { .. } => "_SUCCESS.json",
+            Self::Tpch { .. } | Self::Tpcds { .. } => "_SUCCESS.json",
             Self::Events { .. } => "_SUCCESS.events.json",
         }
     }
@@ -31,6 +32,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tpch { scale } => write!(f, "TPC-H at scale {scale}"),
+            Self::Tpcds { scale } => write!(f, "TPC-DS at scale {scale}"),
             Self::Events { rows, files, seed } => write!(f, "{rows} events in {files} files from seed {seed}"),
         }
     }

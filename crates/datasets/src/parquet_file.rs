@@ -36,7 +36,7 @@ static PROPERTIES: LazyLock<WriterProperties> = LazyLock::new(|| {
 /// Writes all batches; returns the rows. `advance` gets the rows of each batch, and ends the run by returning false.
 pub(crate) fn write_batches(
     table: &str,
-    batches: Box<dyn RecordBatchReader>,
+    batches: Box<dyn RecordBatchReader + Send>,
     output: &mut OutputFile,
     advance: impl Fn(u64) -> bool,
 ) -> Result<u64, DatasetError> {

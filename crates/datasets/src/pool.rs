@@ -24,8 +24,8 @@ use crate::report::TableReport;
 pub(crate) struct FileJob {
     pub table: &'static str,
     pub name: String,
-    /// Called on the thread that writes: a generator's start may be costly, and need not be `Send`.
-    pub open: Box<dyn FnOnce() -> Box<dyn RecordBatchReader> + Send>,
+    /// Called on the thread that writes: a generator's start may be costly.
+    pub open: Box<dyn FnOnce() -> Box<dyn RecordBatchReader + Send> + Send>,
 }
 
 /// Writes all files and returns the tables in the order of `tables`. Jobs start in the order given: put the long ones

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatchReader;
+use arrow::datatypes::SchemaRef;
 use frazil_common::ByteSize;
 use tpchgen::generators::{
     CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
@@ -110,7 +111,7 @@ pub async fn is_complete(destination: &Destination, scale: f64) -> Result<bool, 
     Ok(matches!(marker::find(destination, &Identity::Tpch { scale }).await?, Found::Complete(_)))
 }
 
-fn check_scale(scale: f64) -> Result<(), DatasetError> {
+pub(crate) fn check_scale(scale: f64) -> Result<(), DatasetError> {
     // `contains` is false for NaN.
     if (SCALE_MIN..=SCALE_MAX).contains(&scale) {
         return Ok(());
@@ -119,7 +120,7 @@ fn check_scale(scale: f64) -> Result<(), DatasetError> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Table {
+pub(crate) enum Table {
     Nation,
     Region,
     Part,
@@ -147,8 +148,28 @@ impl Table {
         TPCH_TABLES[self as usize]
     }
 
+    pub(crate) fn named(name: &str) -> Result<Self, DatasetError> {
+        let found = Self::ALL.into_iter().find(|table| table.name() == name);
+        found.ok_or_else(|| {
+            DatasetError::option(format!("TPC-H has no table {name:?}: it has {}", TPCH_TABLES.join(", ")))
+        })
+    }
+
+    pub(crate) fn schema(self) -> SchemaRef {
+        match self {
+            Self::Nation => NationArrow::schema_ref(),
+            Self::Region => RegionArrow::schema_ref(),
+            Self::Part => PartArrow::schema_ref(),
+            Self::Supplier => SupplierArrow::schema_ref(),
+            Self::PartSupp => PartSuppArrow::schema_ref(),
+            Self::Customer => CustomerArrow::schema_ref(),
+            Self::Orders => OrderArrow::schema_ref(),
+            Self::LineItem => LineItemArrow::schema_ref(),
+        }
+    }
+
     /// Exact, but for `lineitem`: an order has 1 to 7 lines, 4 on average.
-    fn rows(self, scale: f64) -> u64 {
+    pub(crate) fn rows(self, scale: f64) -> u64 {
         let rows = match self {
             Self::Nation => 25,
             Self::Region => 5,
@@ -163,7 +184,7 @@ impl Table {
     }
 
     /// Of a row in our Parquet files, as measured at scale 1.
-    fn row_bytes(self) -> u64 {
+    pub(crate) fn row_bytes(self) -> u64 {
         match self {
             Self::Nation | Self::Region => 100,
             Self::Part => 40,
@@ -194,7 +215,7 @@ impl Table {
     }
 
     /// The rows of one of `parts` pieces; `part` counts from 1.
-    fn batches(self, scale: f64, part: i32, parts: i32) -> Box<dyn RecordBatchReader> {
+    pub(crate) fn batches(self, scale: f64, part: i32, parts: i32) -> Box<dyn RecordBatchReader + Send> {
         macro_rules! batches {
             ($arrow:ident, $generator:ident) => {
                 Box::new($arrow::new($generator::new(scale, part, parts)).with_batch_size(BATCH_ROWS))

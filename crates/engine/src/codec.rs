@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -41,12 +42,14 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use frazil_common::{ErrorCode, Failure};
+use frazil_datasets::GeneratedTable;
 use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeReadExec, to_datafusion};
 use parking_lot::Mutex;
 use prost::Message;
 
 use crate::build_rows::{NumberRowsExec, SettleRowsExec, Verdict};
 use crate::errors::to_failure;
+use crate::generate::GenerateExec;
 use crate::lake::{
     DeleteTarget, DeletedRows, WriteChangesExec, WriteDeletesExec, WriteFilesExec, WriteTarget, adapter_for,
     with_virtual_columns, without_virtual_columns,
@@ -66,7 +69,37 @@ impl SplitScanExec {
     }
 }
 
-/// Numbers the file scans of a stage's plan, from 0.
+/// What one partition of a scan reads.
+#[derive(Debug, Clone)]
+pub enum Splits {
+    Files(FileGroup),
+    /// Pieces of a table that is generated.
+    Parts(Range<usize>),
+}
+
+/// The number of a scan that [`number_scans`] has numbered.
+pub fn scan_number(node: &dyn ExecutionPlan) -> Option<u32> {
+    match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
+        (Some(scan), _) => Some(scan.scan),
+        (_, Some(made)) => Some(made.scan),
+        _ => None,
+    }
+}
+
+/// What a numbered scan's partition reads, as bytes.
+pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Vec<u8>, Failure> {
+    match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
+        (Some(scan), _) => encode_files(&scan.config().file_groups[partition]),
+        (_, Some(made)) => {
+            let parts = &made.parts[partition];
+            let parts = Some(PartsMessage { first: parts.start as u64, end: parts.end as u64 });
+            Ok(SplitsMessage { parts, ..SplitsMessage::default() }.encode_to_vec())
+        }
+        _ => Err(Failure::internal(format!("operator {} has no splits", node.name()))),
+    }
+}
+
+/// Numbers the scans of a stage's plan, from 0.
 pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let mut next = 0;
     let numbered = plan.transform_up(|node| {
@@ -74,6 +107,11 @@ pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPla
             && series.schema().fields().is_empty()
         {
             return Ok(Transformed::yes(whole_series(series)?));
+        }
+        if let Some(made) = node.downcast_ref::<GenerateExec>() {
+            let numbered = Arc::new(made.numbered(next));
+            next += 1;
+            return Ok(Transformed::yes(numbered));
         }
         let Some(source) = node.downcast_ref::<DataSourceExec>() else { return Ok(Transformed::no(node)) };
         if source.data_source().downcast_ref::<FileScanConfig>().is_none() {
@@ -150,8 +188,8 @@ impl ExecutionPlan for SplitScanExec {
 pub struct TaskInputs {
     /// The stage's numbers of the task's partitions.
     pub partitions: Vec<u32>,
-    /// By scan number: a file group for each of the task's partitions of that node.
-    pub splits: HashMap<u32, Vec<FileGroup>>,
+    /// By scan number, for each of the task's partitions of that node.
+    pub splits: HashMap<u32, Vec<Splits>>,
     /// By exchange number.
     pub exchanges: HashMap<u32, ExchangeShape>,
 }
@@ -221,6 +259,18 @@ struct SplitsMessage {
     group: Option<protobuf::FileGroup>,
     #[prost(message, repeated, tag = "2")]
     deletes: Vec<DeletesMessage>,
+    /// In place of files.
+    #[prost(message, optional, tag = "3")]
+    parts: Option<PartsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartsMessage {
+    #[prost(uint64, tag = "1")]
+    first: u64,
+    /// The one after the last.
+    #[prost(uint64, tag = "2")]
+    end: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -232,7 +282,7 @@ struct DeletesMessage {
     rows: Option<DeletedRows>,
 }
 
-pub fn encode_splits(group: &FileGroup) -> Result<Vec<u8>, Failure> {
+fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
     let deletes = group.iter().enumerate().filter_map(|(index, file)| {
         let rows = file.extensions.get::<DeletedRows>().cloned()?;
         Some(DeletesMessage { file: index as u32, rows: Some(rows) })
@@ -240,12 +290,16 @@ pub fn encode_splits(group: &FileGroup) -> Result<Vec<u8>, Failure> {
     let deletes = deletes.collect();
     let group: Result<protobuf::FileGroup> = group.try_into();
     let group = group.map_err(|error| to_failure(&error))?;
-    Ok(SplitsMessage { group: Some(group), deletes }.encode_to_vec())
+    Ok(SplitsMessage { group: Some(group), deletes, parts: None }.encode_to_vec())
 }
 
-pub fn decode_splits(bytes: &[u8]) -> Result<FileGroup, Failure> {
+pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
     let decode = || {
         let message = SplitsMessage::decode(bytes).map_err(malformed)?;
+        if let Some(PartsMessage { first, end }) = message.parts {
+            let number = |part: u64| usize::try_from(part).map_err(malformed);
+            return Ok(Splits::Parts(number(first)?..number(end)?));
+        }
         let group = message.group.ok_or_else(|| malformed("splits without files"))?;
         let mut files = FileGroup::try_from(&group)?.into_inner();
         for deletes in message.deletes {
@@ -255,7 +309,7 @@ pub fn decode_splits(bytes: &[u8]) -> Result<FileGroup, Failure> {
             };
             file.extensions.insert(rows);
         }
-        Ok(FileGroup::new(files))
+        Ok(Splits::Files(FileGroup::new(files)))
     };
     decode().map_err(|error| to_failure(&error))
 }
@@ -267,7 +321,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     node: Option<Node>,
 }
 
@@ -293,6 +347,8 @@ enum Node {
     WriteChanges(WriteFilesMessage),
     #[prost(message, tag = "10")]
     WriteDeletes(WriteFilesMessage),
+    #[prost(message, tag = "20")]
+    Generate(GenerateMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -370,6 +426,20 @@ struct WriteFilesMessage {
     table_schema: Option<protobuf::Schema>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct GenerateMessage {
+    #[prost(uint32, tag = "1")]
+    scan: u32,
+    /// A [`GeneratedTable`] as JSON.
+    #[prost(string, tag = "2")]
+    table: String,
+    /// Whether `projection` says which columns are wanted; all are otherwise.
+    #[prost(bool, tag = "3")]
+    projected: bool,
+    #[prost(uint32, repeated, tag = "4")]
+    projection: Vec<u32>,
+}
+
 impl WriteFilesMessage {
     fn new(target: &impl serde::Serialize, table_schema: &SchemaRef) -> Result<Self> {
         let target = serde_json::to_string(target).map_err(malformed)?;
@@ -423,6 +493,14 @@ impl PhysicalExtensionCodec for Codec {
             Node::WriteChanges(WriteFilesMessage::new(&write.target, &write.table_schema)?)
         } else if let Some(write) = node.downcast_ref::<WriteDeletesExec>() {
             Node::WriteDeletes(WriteFilesMessage::new(&write.target, &write.table_schema)?)
+        } else if let Some(made) = node.downcast_ref::<GenerateExec>() {
+            let projection = made.projection.iter().flatten().map(|column| *column as u32);
+            Node::Generate(GenerateMessage {
+                scan: made.scan,
+                table: serde_json::to_string(&made.table).map_err(malformed)?,
+                projected: made.projection.is_some(),
+                projection: projection.collect(),
+            })
         } else if node.is::<NumberRowsExec>() {
             Node::NumberRows(NumberRowsMessage {})
         } else if let Some(settle) = node.downcast_ref::<SettleRowsExec>() {
@@ -482,6 +560,7 @@ impl PhysicalExtensionCodec for Codec {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };
                 Ok(Arc::new(NumberRowsExec::new(input.clone(), self.inputs.partitions.clone())))
             }
+            Node::Generate(message) => self.decode_generate(&message),
             Node::SettleRows(message) => {
                 let [input] = children else { return Err(malformed("settled rows have one input")) };
                 let schema = Arc::new(decode_schema(message.schema.as_ref())?);
@@ -576,14 +655,34 @@ impl Codec {
         let plan = converter.proto_to_execution_plan(node, &PhysicalPlanDecodeContext::new(context, self))?;
         let config = plan.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref());
         let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
-        let splits = self.inputs.splits.get(&message.scan);
-        let splits = splits.ok_or_else(|| malformed(format!("scan {} has no splits in the task", message.scan)))?;
+        let files = self.splits_of(message.scan)?.iter().map(|splits| match splits {
+            Splits::Files(files) => Ok(files.clone()),
+            Splits::Parts(_) => Err(malformed("a scan without files")),
+        });
+        let files = files.collect::<Result<Vec<_>>>()?;
         let config = with_virtual_columns(config)?;
         let source = NamingSource::wrap(config.file_source().clone());
         let adapter = adapter_for(config.file_schema());
-        let config = FileScanConfigBuilder::from(config).with_file_groups(splits.clone()).with_source(source);
+        let config = FileScanConfigBuilder::from(config).with_file_groups(files).with_source(source);
         let config = config.with_expr_adapter(adapter);
         Ok(DataSourceExec::from_data_source(config.build()))
+    }
+
+    fn decode_generate(&self, message: &GenerateMessage) -> Result<Arc<dyn ExecutionPlan>> {
+        let table: GeneratedTable = serde_json::from_str(&message.table).map_err(malformed)?;
+        let table = table.checked().map_err(malformed)?;
+        let projection = message.projection.iter().map(|column| *column as usize).collect();
+        let parts = self.splits_of(message.scan)?.iter().map(|splits| match splits {
+            Splits::Parts(parts) if parts.end <= table.parts() => Ok(parts.clone()),
+            _ => Err(malformed("a generated table without its pieces")),
+        });
+        let parts = parts.collect::<Result<_>>()?;
+        Ok(Arc::new(GenerateExec::new(table, parts, message.projected.then_some(projection))?))
+    }
+
+    fn splits_of(&self, scan: u32) -> Result<&[Splits]> {
+        let splits = self.inputs.splits.get(&scan).map(Vec::as_slice);
+        splits.ok_or_else(|| malformed(format!("scan {scan} has no splits in the task")))
     }
 
     fn decode_empty_sets(

@@ -1,8 +1,8 @@
 //! The only place where a DataFusion session is built: SQL to plans, plans to bytes and back, memory and threads.
 //!
 //! In reading order: [`runtime`] (threads), [`memory`] (pool and spill directory), [`storage`] (which files may be
-//! touched), [`samples`] (tables found in the sample directory), [`limits`] (what a statement may ask of the planner),
-//! [`session`] and [`planner`] (SQL to a physical plan), [`session_statements`] (what a statement does to its session), [`lake`] (tables of the catalog, and statements that write), `explain` (what an `EXPLAIN` may ask for), [`rules`] (ours among the
+//! touched), [`limits`] (what a statement may ask of the planner),
+//! [`session`] and [`planner`] (SQL to a physical plan), [`session_statements`] (what a statement does to its session), [`lake`] (tables of the catalog, and statements that write), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
 //! optimizer's), `balance` (equal shares of a scan), [`build_rows`] (semi and anti joins on several
 //! executors), [`codec`] (plans and splits to bytes and back), [`scan`] and `suspects`
 //! (errors that name their file), [`metrics`], [`errors`] (DataFusion's to ours) and [`single`], DataFusion in one process,
@@ -15,6 +15,7 @@ pub mod build_rows;
 pub mod codec;
 pub mod errors;
 mod explain;
+pub mod generate;
 pub mod lake;
 pub mod limits;
 pub mod memory;
@@ -22,7 +23,6 @@ pub mod metrics;
 pub mod planner;
 pub mod rules;
 pub mod runtime;
-pub mod samples;
 pub mod scan;
 pub mod session;
 pub mod session_statements;

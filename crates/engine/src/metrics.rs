@@ -6,6 +6,8 @@ use std::sync::Arc;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 
+use crate::lake::WriteFilesExec;
+
 /// Sums by metric name, for one plan node.
 pub type NodeMetrics = BTreeMap<String, u64>;
 
@@ -49,6 +51,21 @@ pub fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
     let own = own.map_or(0, |value| value.as_usize() as u64);
     own + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
+}
+
+/// What writers count their rows and files' bytes with.
+pub const ROWS_WRITTEN: &str = "rows_written";
+pub const BYTES_WRITTEN: &str = "bytes_written";
+
+/// Rows and bytes that a plan's writers have written so far; `None` of a plan that writes nothing.
+pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<(u64, u64)> {
+    let own = plan.is::<WriteFilesExec>().then(|| plan.metrics()).flatten();
+    let own = own.map(|metrics| {
+        let sum = |name| metrics.sum_by_name(name).map_or(0, |value| value.as_usize() as u64);
+        (sum(ROWS_WRITTEN), sum(BYTES_WRITTEN))
+    });
+    let below = plan.children().into_iter().filter_map(written);
+    below.chain(own).reduce(|a, b| (a.0 + b.0, a.1 + b.1))
 }
 
 /// Adds one task's metrics to the stage's.

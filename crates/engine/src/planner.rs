@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::CatalogProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -28,6 +26,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
+use crate::generate::GeneratedProvider;
 use crate::lake::{
     self, Change, ExternalTables, LakeTable, Lakes, PlannedWrite, PrunedScan, PrunedScans, WriteFilesExec,
     WriteOptions, Written,
@@ -35,7 +34,6 @@ use crate::lake::{
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
-use crate::samples::{self, SampleDatabase};
 use crate::session_statements::{SessionChange, session_change};
 use crate::storage::StorageOptions;
 use crate::{explain, session, session_statements, suspects};
@@ -129,13 +127,11 @@ pub struct PlannedQuery {
     pub pruned: Vec<PrunedScan>,
 }
 
-/// Plans statements over the catalog's databases and the sample data.
+/// Plans statements over the catalog's databases.
 pub struct Planner {
     base: Arc<SessionState>,
     databases: Databases,
     external: Arc<ExternalTables>,
-    /// Databases that are not the catalog's.
-    others: Vec<(String, Arc<dyn CatalogProvider>)>,
     storage: Arc<StorageOptions>,
     options: PlannerOptions,
     permits: Arc<Semaphore>,
@@ -144,26 +140,20 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// `io` drives what planning reads: directories and footers.
+    /// `io` drives what planning reads: the catalog, directories and footers.
     pub fn new(
         env: Arc<RuntimeEnv>,
         databases: Databases,
-        sample_directory: Option<&Path>,
         storage: Arc<StorageOptions>,
         options: PlannerOptions,
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
         let base = Arc::new(session::base_state(env.clone()));
-        let sample = |directory: &Path| -> (String, Arc<dyn CatalogProvider>) {
-            let sample = SampleDatabase::new(directory.to_owned(), session::base_state(env.clone()));
-            (samples::DATABASE.to_owned(), Arc::new(sample))
-        };
-        let others = sample_directory.map(sample).into_iter().collect();
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
         let external = Arc::default();
-        Ok(Arc::new(Self { base, databases, external, others, storage, options, permits, threads, io }))
+        Ok(Arc::new(Self { base, databases, external, storage, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -218,7 +208,7 @@ impl Planner {
         };
         let mut state = session::statement_state(
             &self.base,
-            lake::catalogs(&lakes, &self.base, &self.others),
+            lake::catalogs(&lakes, &self.base),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -487,6 +477,7 @@ fn not_supported(what: &str) -> Failure {
 }
 
 /// Compressed bytes of the files that the scans read, as far as the catalog's statistics tell; a file counted for each of them.
+/// Of generated tables, what they would have.
 async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
     let (mut tables, mut lakes) = (Vec::new(), Vec::new());
     let visited = plan.apply_with_subqueries(|node| {
@@ -517,5 +508,6 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
     let lakes = lakes.iter().filter_map(|(provider, filters)| Some((provider.downcast_ref::<LakeTable>()?, filters)));
     let lakes = lakes.map(|(table, filters)| table.bytes(filters));
     let lakes = try_join_all(lakes).await.map_err(|error| to_failure(&error))?;
-    Ok(sizes.into_iter().chain(lakes).sum())
+    let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
+    Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -14,7 +15,7 @@ use datafusion::prelude::SessionConfig;
 use frazil_common::{ErrorCode, Failure};
 
 use crate::errors::to_failure;
-use crate::rules;
+use crate::{generate, lake, rules};
 
 /// Where unqualified names are looked up.
 pub const DEFAULT_DATABASE: &str = "frazil";
@@ -48,8 +49,12 @@ fn base_config() -> SessionConfig {
 
 /// A session with our rules, and no catalogs.
 pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
+    let mut functions = SessionStateDefaults::default_table_functions();
+    functions.extend(generate::table_functions());
+    functions.push(lake::files_function());
     SessionStateBuilder::new()
         .with_default_features()
+        .with_table_function_list(functions)
         .with_config(base_config())
         .with_runtime_env(env)
         .with_physical_optimizer_rules(rules::physical_rules())

@@ -1,10 +1,11 @@
 //! DataFusion in this process on the same files, with its own defaults: the oracle of every distributed answer, and what
 //! times are measured against.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::datasource::file_format::options::ParquetReadOptions;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use frazil_common::Failure;
 
@@ -25,11 +26,19 @@ impl SingleProcess {
         &self.context
     }
 
-    /// All Parquet files in `directory` as table `name`.
-    pub async fn register_parquet(&self, name: &str, directory: &Path) -> Result<(), Failure> {
-        let path = format!("{}/", directory.display());
-        let options = ParquetReadOptions::default();
-        self.context.register_parquet(name, path, options).await.map_err(|error| to_failure(&error))
+    /// Parquet files, or directories of them with a `/` at the end, as table `name`.
+    pub async fn register_parquet(&self, name: &str, paths: &[String]) -> Result<(), Failure> {
+        let register = async {
+            let state = self.context.state();
+            let urls = paths.iter().map(ListingTableUrl::parse).collect::<Result<Vec<_>, _>>()?;
+            let format = ParquetFormat::default().with_options(state.table_options().parquet.clone());
+            let options = ListingOptions::new(Arc::new(format)).with_file_extension(".parquet");
+            let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
+            let table = ListingTable::try_new(config.infer_schema(&state).await?)?;
+            let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
+            self.context.register_table(name, Arc::new(table.with_cache(cache)))
+        };
+        register.await.map(|_| ()).map_err(|error| to_failure(&error))
     }
 
     pub async fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::Partitioning;
@@ -16,9 +16,13 @@ use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeOutput, Token};
 use frazil_proto::v1;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use crate::executor::Shared;
+
+/// Between two reports of what has been written.
+const WRITTEN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A stage's plan with this task's splits and exchanges in it.
 struct Task {
@@ -64,19 +68,59 @@ pub async fn run(
     reporter.send(v1::task_event::Event::Started(true)).await;
 
     let mut running = JoinSet::new();
+    let mut written = Written::of(&tasks);
     for task in tasks {
         let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };
         let stage = task.stage;
         running.spawn_on(async move { (stage, run.run(task).await) }, shared.cpu.handle());
     }
-    while let Some(joined) = running.join_next().await {
+    let mut ticks = tokio::time::interval(WRITTEN_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let joined = tokio::select! {
+            joined = running.join_next() => joined,
+            _ = ticks.tick(), if written.is_wanted() => {
+                written.report(reporter).await;
+                continue;
+            }
+        };
         match joined {
-            Ok((_, Ok(finished))) => reporter.send(v1::task_event::Event::Finished(finished)).await,
-            Ok((stage, Err(failure))) => return Err((stage, failure)),
-            Err(error) => return Err((0, join_failure(error))),
+            Some(Ok((_, Ok(finished)))) => {
+                written.report(reporter).await;
+                reporter.send(v1::task_event::Event::Finished(finished)).await;
+            }
+            Some(Ok((stage, Err(failure)))) => return Err((stage, failure)),
+            Some(Err(error)) => return Err((0, join_failure(error))),
+            None => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// What the tasks of a query have written, and how much of it has been told.
+struct Written {
+    plans: Vec<Arc<dyn ExecutionPlan>>,
+    told: (u64, u64),
+}
+
+impl Written {
+    fn of(tasks: &[Task]) -> Self {
+        let plans = tasks.iter().map(|task| task.plan.clone());
+        Self { plans: plans.filter(|plan| metrics::written(plan).is_some()).collect(), told: (0, 0) }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.plans.is_empty()
+    }
+
+    async fn report(&mut self, reporter: &Reporter) {
+        let sums = self.plans.iter().filter_map(metrics::written);
+        let (rows, bytes) = sums.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let wrote = v1::TasksWrote { rows: rows - self.told.0, bytes: bytes - self.told.1 };
+        self.told = (rows, bytes);
+        if wrote != v1::TasksWrote::default() {
+            reporter.send(v1::task_event::Event::Wrote(wrote)).await;
+        }
+    }
 }
 
 /// Takes the query's inputs out of the hub again, however it ends.

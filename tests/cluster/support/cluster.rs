@@ -114,6 +114,11 @@ impl Cluster {
         &self.client
     }
 
+    /// Of the REST API.
+    pub fn url(&self) -> &str {
+        &self.http
+    }
+
     /// Where executors register.
     pub fn rpc(&self) -> &str {
         &self.coordinator_rpc

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::figures::{ClusterTime, Measured, Peak};
 use super::single::SingleServer;
+use super::single_server::TableFiles;
 use crate::answers::compare;
 use crate::client::{Client, StatementContext};
 use crate::failure::CommandError;
@@ -16,6 +17,8 @@ use crate::tpch::{self, Query};
 
 pub struct ContestPlan {
     pub scale: f64,
+    /// The files that both sides read.
+    pub tables: TableFiles,
     pub clusters: Vec<ClusterShape>,
     /// One single process for each number of threads; none when there is nothing to compare with.
     pub single_threads: Vec<usize>,
@@ -58,10 +61,8 @@ impl Contest {
             let client = Client::http(cluster.url());
             self.clusters.push((cluster, client?));
         }
-        let Some(shape) = self.plan.clusters.first() else { return Ok(()) };
-        let directory = tpch::directory(&shape.data, self.plan.scale);
         for &threads in &self.plan.single_threads {
-            self.singles.push(SingleServer::start(&directory, threads)?);
+            self.singles.push(SingleServer::start(&self.plan.tables, threads).await?);
         }
         Ok(())
     }

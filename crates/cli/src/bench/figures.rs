@@ -170,6 +170,7 @@ mod tests {
             slots: 1,
             data: PathBuf::new(),
             own_directory: true,
+            catalog: None,
             config_file: None,
             http_listen: String::new(),
             executor_memory: None,
@@ -177,6 +178,7 @@ mod tests {
             stderr: Stderr::Kept,
         };
         ContestPlan {
+            tables: Default::default(),
             scale: 1.0,
             clusters: executors.iter().map(shape).collect(),
             single_threads: single_threads.to_vec(),

@@ -1,6 +1,5 @@
 //! Speaks to a `frazil single-server` child.
 
-use std::path::Path;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -9,12 +8,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use super::single_server::{SingleAnswer, SingleRequest};
+use super::single_server::{SingleAnswer, SingleRequest, TableFiles};
 use crate::failure::CommandError;
 use crate::processes::{ChildProcess, Stderr};
 
 /// For one query; the slowest of them at the largest scales takes minutes.
 const QUERY_LIMIT: Duration = Duration::from_secs(3600);
+/// To take a line.
+const START_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 4 << 30;
 
 pub struct SingleServer {
@@ -31,14 +32,15 @@ pub struct SingleTime {
 }
 
 impl SingleServer {
-    /// `directory` holds the TPC-H tables.
-    pub fn start(directory: &Path, threads: usize) -> Result<Self, CommandError> {
-        let threads_given = threads.to_string();
-        let directory = directory.to_string_lossy();
-        let arguments = ["single-server", "--directory", directory.as_ref(), "--threads", threads_given.as_str()];
-        let arguments = arguments.map(str::to_owned);
+    pub async fn start(tables: &TableFiles, threads: usize) -> Result<Self, CommandError> {
+        let arguments = ["single-server".to_owned(), "--threads".to_owned(), threads.to_string()];
         let mut child = ChildProcess::start(&format!("single-{threads}"), &arguments, Stderr::Kept)?;
-        let (stdin, stdout) = child.take_pipes().expect("the child was started with pipes that nobody took");
+        let (mut stdin, stdout) = child.take_pipes().expect("the child was started with pipes that nobody took");
+        let line = serde_json::to_string(tables).expect("names and paths are plain data") + "\n";
+        let told = timeout(START_LIMIT, stdin.write_all(line.as_bytes())).await;
+        if !matches!(told, Ok(Ok(()))) {
+            return Err(child.failed("did not take the names of its tables").await);
+        }
         Ok(Self { child, stdin, stdout })
     }
 

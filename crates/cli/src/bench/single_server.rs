@@ -1,19 +1,17 @@
 //! `frazil single-server`, a command for ourselves: DataFusion in a process of its own, so that its threads and memory
 //! are its own.
 //!
-//! It reads a request a line from stdin and writes an answer a line to stdout, both JSON; rows, when they are asked for,
+//! Its first line names the tables; then it reads a request a line from stdin and writes an answer a line to stdout, both JSON; rows, when they are asked for,
 //! follow the line as an Arrow IPC stream of `answer_bytes` bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufWriter, Write, stdin, stdout};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use frazil_common::Failure;
-use frazil_datasets::TPCH_TABLES;
 use frazil_engine::single::SingleProcess;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
@@ -38,13 +36,21 @@ pub struct SingleAnswer {
     pub answer_bytes: usize,
 }
 
-/// Ends with its stdin. `directory` holds the TPC-H tables.
-pub fn run(directory: &Path, threads: usize) -> Result<(), CommandError> {
+/// The Parquet files (or directories of them, with a `/` at the end) of each table.
+pub type TableFiles = BTreeMap<String, Vec<String>>;
+
+/// Ends with its stdin.
+pub fn run(threads: usize) -> Result<(), CommandError> {
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(CommandError::doing("starting threads"))?;
-    let mut sessions = Sessions { directory: directory.to_owned(), by_partitions: HashMap::new() };
+    let mut lines = stdin().lock().lines();
+    let Some(tables) = lines.next() else { return Ok(()) };
+    let tables = tables.map_err(CommandError::doing("reading the names of tables"))?;
+    let tables: TableFiles =
+        serde_json::from_str(&tables).map_err(|e| CommandError::Usage(format!("tables {tables:?}: {e}")))?;
+    let mut sessions = Sessions { tables, by_partitions: HashMap::new() };
     let mut out = BufWriter::new(stdout().lock());
-    for line in stdin().lock().lines() {
+    for line in lines {
         let line = line.map_err(CommandError::doing("reading a request"))?;
         let request: SingleRequest =
             serde_json::from_str(&line).map_err(|e| CommandError::Usage(format!("request {line:?}: {e}")))?;
@@ -90,7 +96,7 @@ fn encode(batches: &[RecordBatch]) -> Result<Vec<u8>, Failure> {
 
 /// One for each number of partitions, kept, so that footers are read once, as in the cluster.
 struct Sessions {
-    directory: PathBuf,
+    tables: TableFiles,
     by_partitions: HashMap<usize, Arc<SingleProcess>>,
 }
 
@@ -100,8 +106,8 @@ impl Sessions {
             return Ok(session.clone());
         }
         let session = SingleProcess::new(partitions);
-        for table in TPCH_TABLES {
-            runtime.block_on(session.register_parquet(table, &self.directory.join(table)))?;
+        for (table, files) in &self.tables {
+            runtime.block_on(session.register_parquet(table, files))?;
         }
         let session = Arc::new(session);
         self.by_partitions.insert(partitions, session.clone());

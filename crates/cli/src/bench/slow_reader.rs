@@ -37,7 +37,7 @@ struct Delivered {
 }
 
 pub async fn run(config: Config, request: SlowReaderRequest) -> Result<(), CommandError> {
-    tpch::ensure(&config.cluster.data, SCALE).await?;
+    tpch::ensure(&config, SCALE).await?;
     let cluster = Cluster::start(&shape(&config, request.executors, request.slots, &request.config_file)).await?;
     let coordinator = cluster.processes().next().map(|process| process.pid()).unwrap_or_default();
     let before = memory::peak_of(coordinator);

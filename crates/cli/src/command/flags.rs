@@ -9,6 +9,7 @@ use frazil_common::ByteSize;
 use toml::Value;
 
 use crate::config::Flags;
+use crate::load::SourceFormat;
 use crate::sql::Format;
 
 #[derive(Subcommand, Debug)]
@@ -31,8 +32,7 @@ pub enum Command {
     },
     /// Run statements: from a flag, a file, a pipe or a shell.
     Sql(Sql),
-    /// Generate sample data as Parquet.
-    #[command(subcommand)]
+    /// Load sample data, or files, into tables; or write sample data as Parquet.
     Load(Load),
     /// Run 22 queries on a cluster of this machine, next to single-process DataFusion.
     Demo,
@@ -44,8 +44,6 @@ pub enum Command {
     /// DataFusion in a process of its own, for `bench` and `demo`.
     #[command(hide = true)]
     SingleServer {
-        #[arg(long)]
-        directory: PathBuf,
         #[arg(long, value_parser = number(1, 1024))]
         threads: usize,
     },
@@ -62,6 +60,12 @@ pub struct Coordinator {
     /// Address where executors send result rows [coordinator.data_listen].
     #[arg(long, value_name = "ADDRESS")]
     data_listen: Option<String>,
+    /// Directory or PostgreSQL URL of the catalog [coordinator.catalog, default: catalog in the data directory].
+    #[arg(long, value_name = "DIR|URL")]
+    catalog: Option<String>,
+    /// Directory or URL of new databases' files [coordinator.warehouse, default: warehouse in the data directory].
+    #[arg(long, value_name = "DIR|URL")]
+    warehouse: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -116,46 +120,109 @@ pub struct Sql {
     slots: Option<u32>,
 }
 
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Load {
+    #[command(subcommand)]
+    pub set: Option<LoadSet>,
+    /// Directory, file or URL of Parquet, CSV or JSON to load into one table.
+    pub source: Option<String>,
+    /// The table; else called as the source.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Of the files; else as their names end.
+    #[arg(long)]
+    pub format: Option<SourceFormat>,
+    /// Replace a table that is there.
+    #[arg(long, conflicts_with = "append")]
+    pub replace: bool,
+    /// Add to a table that is there.
+    #[arg(long)]
+    pub append: bool,
+    /// The coordinator's REST address; else the tables are those of the data directory [client.url].
+    #[arg(long)]
+    url: Option<String>,
+}
+
 #[derive(Subcommand, Debug)]
-pub enum Load {
-    /// The eight tables of TPC-H.
+pub enum LoadSet {
+    /// The eight tables of TPC-H, into sample.tpch_sf….
     Tpch {
         /// 1 is about 1 GB of text; from 0.001.
         #[arg(long)]
         scale: f64,
-        /// Directory or s3://bucket/prefix; else where they appear as sample.tpch_sf….
-        #[arg(long, value_name = "DIR")]
-        to: Option<String>,
-        /// Files written at the same time; else one for each processor.
-        #[arg(long, value_name = "N")]
-        parallelism: Option<usize>,
-        /// Bound on the memory it takes [default: 2GB].
-        #[arg(long, value_name = "SIZE")]
+        #[command(flatten)]
+        into: LoadInto,
+        /// With --to: bound on the memory it takes [default: 2GB].
+        #[arg(long, value_name = "SIZE", requires = "to")]
         memory: Option<ByteSize>,
     },
-    /// A wide table of synthetic clicks.
-    Events {
+    /// The 24 tables of TPC-DS, into sample.tpcds_sf….
+    Tpcds {
+        /// 1 is about 1 GB of text; from 0.01.
         #[arg(long)]
-        rows: u64,
-        /// Parquet files of about equal rows; else one for each million.
+        scale: f64,
+        #[command(flatten)]
+        into: LoadInto,
+    },
+    /// A wide table of synthetic clicks, into sample.events_sf….events.
+    Events {
+        /// 1 is a million rows.
+        #[arg(long, required_unless_present = "rows", conflicts_with = "rows")]
+        scale: Option<f64>,
+        /// In place of the scale.
         #[arg(long, value_name = "N")]
-        files: Option<usize>,
+        rows: Option<u64>,
         /// Other rows for another seed.
         #[arg(long, default_value_t = 42)]
         seed: u64,
-        /// Directory or s3://bucket/prefix; else where it appears as sample.events_….events.
-        #[arg(long, value_name = "DIR")]
-        to: Option<String>,
-        /// Files written at the same time; else one for each processor.
-        #[arg(long, value_name = "N")]
-        parallelism: Option<usize>,
+        #[command(flatten)]
+        into: LoadInto,
+        /// With --to: Parquet files of about equal rows; else one for each million.
+        #[arg(long, value_name = "N", requires = "to")]
+        files: Option<usize>,
     },
+}
+
+/// Where sample data go.
+#[derive(Args, Debug)]
+pub struct LoadInto {
+    /// Plain Parquet files in this directory or s3://bucket/prefix, in place of tables.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["replace", "url"])]
+    pub to: Option<String>,
+    /// With --to: files written at the same time; else one for each processor.
+    #[arg(long, value_name = "N", requires = "to")]
+    pub parallelism: Option<usize>,
+    /// Load tables again that are there.
+    #[arg(long)]
+    pub replace: bool,
+    /// The coordinator's REST address; else the tables are those of the data directory [client.url].
+    #[arg(long)]
+    url: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum Bench {
     /// The 22 queries, on single-process DataFusion and on clusters, in turn.
     Tpch(BenchTpch),
+    /// Writing: CREATE TABLE AS SELECT next to single-process DataFusion's COPY TO, and INSERTs of one row.
+    Load {
+        /// Of the lineitem that is written.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// Turns of each; the medians count.
+        #[arg(long, default_value_t = 5, value_name = "N", value_parser = number(1, 1000))]
+        runs: usize,
+        /// INSERTs of one row; 0 leaves them out.
+        #[arg(long, default_value_t = 200, value_name = "N", value_parser = number(0, 1_000_000))]
+        inserts: usize,
+        #[arg(long)]
+        json: bool,
+    },
     /// What a statement costs beside its work.
     Overhead {
         #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]
@@ -243,10 +310,12 @@ impl Command {
     /// Puts the flags that stand for options where those are merged.
     pub fn options(&self, flags: &mut Flags) {
         match self {
-            Self::Coordinator(Coordinator { http_listen, rpc_listen, data_listen }) => {
+            Self::Coordinator(Coordinator { http_listen, rpc_listen, data_listen, catalog, warehouse }) => {
                 flags.set("coordinator", "http_listen", http_listen.clone());
                 flags.set("coordinator", "rpc_listen", rpc_listen.clone());
                 flags.set("coordinator", "data_listen", data_listen.clone());
+                flags.set("coordinator", "catalog", catalog.clone());
+                flags.set("coordinator", "warehouse", warehouse.clone());
             }
             Self::Executor(Executor { coordinator, id, slots, memory, rpc_listen, data_listen }) => {
                 flags.set("executor", "coordinator", coordinator.clone());
@@ -264,7 +333,15 @@ impl Command {
                 flags.set("client", "format", format.map(|format| Value::String(format.to_string())));
                 flags.set("executor", "slots", *slots);
             }
-            Self::Load(_) | Self::Demo | Self::Bench(_) | Self::Config | Self::SingleServer { .. } => {}
+            Self::Load(load) => {
+                let of_set = load.set.as_ref().and_then(|set| match set {
+                    LoadSet::Tpch { into, .. } | LoadSet::Tpcds { into, .. } | LoadSet::Events { into, .. } => {
+                        into.url.clone()
+                    }
+                });
+                flags.set("client", "url", of_set.or_else(|| load.url.clone()));
+            }
+            Self::Demo | Self::Bench(_) | Self::Config | Self::SingleServer { .. } => {}
         }
     }
 }

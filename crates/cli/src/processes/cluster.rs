@@ -6,7 +6,7 @@ use frazil_common::ByteSize;
 use futures::future::{join_all, try_join_all};
 
 use super::{ChildProcess, Stderr, memory};
-use crate::directory::RunDirectory;
+use crate::directory::{self, RunDirectory};
 use crate::failure::CommandError;
 
 #[derive(Clone, Debug)]
@@ -15,8 +15,10 @@ pub struct ClusterShape {
     /// Of each executor.
     pub slots: usize,
     pub data: PathBuf,
-    /// Only the sample data is that of `data`: the rest is kept in a directory of its own, and goes with the cluster.
+    /// What it keeps is in a directory of its own, and goes with the cluster.
     pub own_directory: bool,
+    /// Of a cluster with its own directory: the catalog whose tables it has, as they are when it starts.
+    pub catalog: Option<PathBuf>,
     /// Read by every process of the cluster.
     pub config_file: Option<PathBuf>,
     /// `127.0.0.1:0` picks a free port.
@@ -43,6 +45,13 @@ impl Cluster {
         arguments.extend(listen("--http-listen", &shape.http_listen));
         arguments.extend(listen("--rpc-listen", "127.0.0.1:0"));
         arguments.extend(listen("--data-listen", "127.0.0.1:0"));
+        if let (true, Some(catalog)) = (shape.own_directory, &shape.catalog) {
+            let own = [data.join("catalog"), data.join("warehouse")];
+            directory::copy_catalog(catalog, &own[0])?;
+            let [catalog, warehouse] = own.map(|path| path.to_string_lossy().into_owned());
+            arguments.extend(listen("--catalog", &catalog));
+            arguments.extend(listen("--warehouse", &warehouse));
+        }
         let mut coordinator = ChildProcess::start("coordinator", &arguments, shape.stderr)?;
         let ready = coordinator.ready().await?;
         let (Some(url), Some(rpc)) = (ready.get("http").cloned(), ready.get("rpc").cloned()) else {

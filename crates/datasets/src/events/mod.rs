@@ -45,10 +45,7 @@ pub struct EventsOptions {
 impl EventsOptions {
     fn identity(&self) -> Result<Identity, DatasetError> {
         let Self { rows, files, seed, parallelism, .. } = *self;
-        // Positions are multiplied in 128 bits, and event ids are signed.
-        if !(1..=1 << 48).contains(&rows) {
-            return Err(DatasetError::option(format!("{rows} events are out of range: give 1 to 2^48")));
-        }
+        check_rows(rows)?;
         if files == 0 || files > FILES_MAX || files as u64 > rows {
             let most = rows.min(FILES_MAX as u64);
             return Err(DatasetError::option(format!(
@@ -90,14 +87,22 @@ pub async fn load_events(options: EventsOptions, progress: Arc<dyn Progress>) ->
     Ok(LoadReport { tables, elapsed: started.elapsed(), reused: false })
 }
 
+pub(crate) fn check_rows(rows: u64) -> Result<(), DatasetError> {
+    // Positions are multiplied in 128 bits, and event ids are signed.
+    if (1..=1 << 48).contains(&rows) {
+        return Ok(());
+    }
+    Err(DatasetError::option(format!("{rows} events are out of range: give 1 to 2^48")))
+}
+
 /// The events of a range of ids, in batches.
-struct EventBatches {
+pub(crate) struct EventBatches {
     rows: EventRows,
     ids: std::ops::Range<u64>,
 }
 
 impl EventBatches {
-    fn new(seed: u64, rows: u64, ids: std::ops::Range<u64>) -> Self {
+    pub(crate) fn new(seed: u64, rows: u64, ids: std::ops::Range<u64>) -> Self {
         Self { rows: EventRows::new(seed, rows), ids }
     }
 }

@@ -98,11 +98,7 @@ pub fn resolve(name: TableReference, state: &SessionState) -> ResolvedTableRefer
 /// A transaction on the database of a name.
 pub fn begin(lakes: &Lakes, name: &ResolvedTableReference) -> Result<(Transaction, bool), Failure> {
     let Some(seen) = lakes.get(&name.catalog) else {
-        let (code, why) = match &*name.catalog == crate::samples::DATABASE {
-            true => (ErrorCode::AccessDenied, "can only be read"),
-            false => (ErrorCode::UndefinedDatabase, "not found"),
-        };
-        return Err(Failure::new(code, format!("database \"{}\" {why}", name.catalog)));
+        return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{}\" not found", name.catalog)));
     };
     let exists = seen.view.table(&name.schema, &name.table).is_ok();
     Ok((seen.begin(), exists))

@@ -1,7 +1,8 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `columns` (types and values of
-//! both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then),
+//! both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `files` (which files a
+//! table has),
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
 //! `report` (what was written, as rows), `ddl`, `dml`, `rows`, `merge` and `show` (statements) and `change` (what a statement wants of the catalog).
 
@@ -12,6 +13,7 @@ mod ddl;
 mod deletes;
 mod dml;
 mod field_ids;
+mod files;
 mod known_answers;
 mod merge;
 mod names;
@@ -30,6 +32,7 @@ pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use field_ids::adapter_for;
+pub use files::table_function as files_function;
 pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
 pub use names::{ExternalTables, Lakes, catalogs};

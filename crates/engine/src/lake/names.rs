@@ -147,20 +147,12 @@ impl Lakes {
     }
 }
 
-/// The catalogs of a statement: the databases, and `others` as they are. `base` plans views.
-pub fn catalogs(
-    lakes: &Arc<Lakes>,
-    base: &Arc<SessionState>,
-    others: &[(String, Arc<dyn CatalogProvider>)],
-) -> Arc<dyn CatalogProviderList> {
+/// The catalogs of a statement: the databases. `base` plans views.
+pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn CatalogProviderList> {
     let list = MemoryCatalogProviderList::new();
-    let others: Arc<[(String, Arc<dyn CatalogProvider>)]> = others.into();
     for name in lakes.databases.keys() {
-        let names = Names { lakes: lakes.clone(), base: base.clone(), others: others.clone(), database: name.clone() };
+        let names = Names { lakes: lakes.clone(), base: base.clone(), database: name.clone() };
         list.register_catalog(name.clone(), Arc::new(LakeDatabase(names)));
-    }
-    for (name, catalog) in others.iter() {
-        list.register_catalog(name.clone(), catalog.clone());
     }
     Arc::new(list)
 }
@@ -170,7 +162,6 @@ pub fn catalogs(
 struct Names {
     lakes: Arc<Lakes>,
     base: Arc<SessionState>,
-    others: Arc<[(String, Arc<dyn CatalogProvider>)]>,
     database: String,
 }
 
@@ -218,8 +209,8 @@ impl LakeSchema {
 
     /// Views have full names in them, so that it does not matter from where they are looked at.
     async fn plan_view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
-        let Names { lakes, base, others, .. } = &self.names;
-        let catalogs = catalogs(lakes, base, others);
+        let Names { lakes, base, .. } = &self.names;
+        let catalogs = catalogs(lakes, base);
         let state = SessionStateBuilder::new_from_existing(base.as_ref().clone()).with_catalog_list(catalogs).build();
         let plan = state.create_logical_plan(sql).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))

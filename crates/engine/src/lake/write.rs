@@ -14,6 +14,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
@@ -38,6 +39,7 @@ use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{store_path, store_url};
+use crate::metrics;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -62,6 +64,7 @@ pub struct WriteFilesExec {
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl WriteFilesExec {
@@ -70,7 +73,7 @@ impl WriteFilesExec {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        Self { input, target, table_schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -116,9 +119,14 @@ impl ExecutionPlan for WriteFilesExec {
         let rows = self.input.execute(partition, context.clone())?;
         let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
+        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation)
+            .counted(&self.metrics, partition);
         let report = futures::stream::once(writer.write_all(rows));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 }
 
@@ -130,6 +138,8 @@ pub(super) struct PartitionWriter {
     reservation: MemoryReservation,
     open: Option<OpenFile>,
     written: Vec<Report>,
+    rows_written: Count,
+    bytes_written: Count,
 }
 
 struct OpenFile {
@@ -137,6 +147,8 @@ struct OpenFile {
     writer: AsyncArrowWriter<BufWriter>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
+    /// Bytes of it that are counted in the operator's metrics.
+    counted: usize,
 }
 
 impl PartitionWriter {
@@ -146,7 +158,15 @@ impl PartitionWriter {
         store: Arc<dyn ObjectStore>,
         reservation: MemoryReservation,
     ) -> Self {
-        Self { target, schema, store, reservation, open: None, written: Vec::new() }
+        let (rows_written, bytes_written) = (Count::new(), Count::new());
+        Self { target, schema, store, reservation, open: None, written: Vec::new(), rows_written, bytes_written }
+    }
+
+    /// Its rows and bytes are among an operator's metrics.
+    pub(super) fn counted(mut self, metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        self.rows_written = MetricBuilder::new(metrics).counter(metrics::ROWS_WRITTEN, partition);
+        self.bytes_written = MetricBuilder::new(metrics).counter(metrics::BYTES_WRITTEN, partition);
+        self
     }
 
     async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
@@ -180,12 +200,20 @@ impl PartitionWriter {
             file.writer.flush().await?;
         }
         self.reservation.try_resize(file.writer.memory_size())?;
+        self.rows_written.add(batch.num_rows());
+        self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
         self.open = Some(file);
         if bytes as u64 >= self.target.file_bytes {
             self.close().await?;
         }
         Ok(())
+    }
+
+    fn count_bytes(&self, file: &mut OpenFile) {
+        let bytes = file.writer.bytes_written();
+        self.bytes_written.add(bytes.saturating_sub(file.counted));
+        file.counted = bytes;
     }
 
     /// Under the table's names and field ids; a null where none may be is the statement's error.
@@ -217,12 +245,13 @@ impl PartitionWriter {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let object = BufWriter::new(self.store.clone(), path);
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()] })
+        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()], counted: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
         let metadata = file.writer.finish().await?;
+        self.count_bytes(&mut file);
         let size = file.writer.bytes_written();
         self.reservation.free();
         let footer = footer_bytes(&metadata, size);

@@ -1,0 +1,109 @@
+//! `table_files('database.schema.table')`: the data files of a table as a statement sees it.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use frazil_common::{ErrorCode, Failure};
+
+use super::ddl::resolve;
+use super::table::LakeTable;
+
+pub fn table_function() -> Arc<TableFunction> {
+    Arc::new(TableFunction::new("table_files".to_owned(), Arc::new(TableFiles)))
+}
+
+#[derive(Debug)]
+struct TableFiles;
+
+impl TableFunctionImpl for TableFiles {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let name = match args.exprs() {
+            [Expr::Literal(name, _)] => name.try_as_str().flatten(),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return refused(ErrorCode::InvalidArgument, "write table_files('database.schema.table')");
+        };
+        Ok(Arc::new(Files { table: TableReference::parse_str(name), schema: schema() }))
+    }
+}
+
+/// `path`: as executors find it; `rows` in the file, deleted ones included; `bytes` of the file; `deleted` rows.
+fn schema() -> SchemaRef {
+    let number = |name| Field::new(name, DataType::Int64, false);
+    let path = Field::new("path", DataType::Utf8, false);
+    Arc::new(Schema::new(vec![path, number("rows"), number("bytes"), number("deleted")]))
+}
+
+fn refused<T>(code: ErrorCode, message: impl Into<String>) -> Result<T> {
+    Err(frazil_exchange::to_datafusion(Failure::new(code, message.into())))
+}
+
+#[derive(Debug)]
+struct Files {
+    table: TableReference,
+    schema: SchemaRef,
+}
+
+impl Files {
+    async fn list(&self, state: &SessionState) -> Result<RecordBatch> {
+        let name = resolve(self.table.clone(), state);
+        let schema = state.catalog_list().catalog(&name.catalog).and_then(|catalog| catalog.schema(&name.schema));
+        let table = match schema {
+            Some(schema) => schema.table(&name.table).await?,
+            None => None,
+        };
+        let Some(table) = table else {
+            return refused(ErrorCode::UndefinedTable, format!("table \"{}\" not found", self.table));
+        };
+        let Some(table) = table.downcast_ref::<LakeTable>() else {
+            return refused(ErrorCode::InvalidArgument, format!("\"{}\" is not a table of the catalog", self.table));
+        };
+        let files = table.files_for(&[]).await?;
+        let deleted = files.iter().map(|file| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
+        let batch = RecordBatch::try_new(
+            self.schema.clone(),
+            vec![
+                Arc::new(StringArray::from_iter_values(files.iter().map(|file| &file.path))),
+                Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.record_count))),
+                Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.size_bytes))),
+                Arc::new(Int64Array::from_iter_values(deleted)),
+            ],
+        );
+        Ok(batch?)
+    }
+}
+
+#[async_trait]
+impl TableProvider for Files {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(own) = state.as_any().downcast_ref::<SessionState>() else {
+            return refused(ErrorCode::Internal, "table_files outside of a statement");
+        };
+        let files = self.list(own).await?;
+        MemTable::try_new(self.schema.clone(), vec![vec![files]])?.scan(state, projection, filters, limit).await
+    }
+}
