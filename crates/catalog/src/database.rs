@@ -305,7 +305,7 @@ impl Database {
         let mut tx = self.inner.sql.read().await?;
         self.refuse_inlined(&mut tx, table, view.snapshot.id).await?;
         let latest = latest(&mut tx).await?;
-        files.sync(&mut tx, table, &latest, columns).await?;
+        files.sync(&self.inner.sql, &mut tx, table, &latest, columns).await?;
         files.inlined_deletes_from = self.inlined_deletes_from(&mut tx, table.id).await?;
         drop(tx);
         files.refuse_inlined_deletes(table, view.snapshot.id)?;

@@ -7,6 +7,7 @@
 //! rows. Deletes are recognised by their file's `partial_max`; after a compaction the table is read anew.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::Deserialize;
 
@@ -15,10 +16,10 @@ use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, DeleteFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, DeleteFileId, SnapshotId, TableId};
 use crate::model::{Place, Table};
-use crate::packed::{PackedRow, each_packed};
+use crate::packed::{PackedRow, all_packed};
 use crate::prune::ColumnStatistics;
 use crate::snapshot::Snapshot;
-use crate::sql::{Row, Tx, Value};
+use crate::sql::{Row, Sql, Tx, Value};
 use crate::statistics_column::{StatisticsColumn, StatisticsSum};
 use crate::sum_cache::SumCache;
 
@@ -171,6 +172,7 @@ impl TableFiles {
     /// Reads what changed up to `latest`, which must be the latest snapshot that `tx` sees, and columns not yet here.
     pub(crate) async fn sync(
         &mut self,
+        sql: &Sql,
         tx: &mut Tx,
         table: &Table,
         latest: &Snapshot,
@@ -184,7 +186,8 @@ impl TableFiles {
                 Some(changes) if changes.rewritten.contains(&table.id) => None,
                 Some(changes) => {
                     if changes.files_changed(table.id) {
-                        self.update(tx, table.id, synced, next_file_id).await?;
+                        let new = next_file_id..latest.next_file_id;
+                        self.update(sql, tx, table.id, synced, new).await?;
                     }
                     before
                 }
@@ -194,13 +197,14 @@ impl TableFiles {
         };
         if stale.is_none() {
             *self = Self::default();
-            self.update(tx, table.id, SnapshotId(i64::MAX), 0).await?;
+            self.update(sql, tx, table.id, SnapshotId(i64::MAX), 0..latest.next_file_id).await?;
         }
         for id in columns {
             let Some(column) = table.column_by_id(*id) else { continue };
             if self.columns.get(id).is_none_or(|loaded| loaded.column_type != column.column_type) {
                 let mut loaded = StatisticsColumn::new(column.column_type.clone());
-                self.load_column(tx, table.id, *id, &mut loaded, 0).await?;
+                let known = self.files.last().map_or(0, |file| file.id + 1);
+                self.load_column(sql, tx, table.id, *id, &mut loaded, 0..known).await?;
                 self.columns.insert(*id, loaded);
                 self.sums.forget_column(*id);
             }
@@ -210,25 +214,28 @@ impl TableFiles {
         Ok(())
     }
 
-    /// Adds files from `next_file_id` on, and marks those that ended after `synced`.
-    async fn update(&mut self, tx: &mut Tx, table: TableId, synced: SnapshotId, next_file_id: i64) -> Result<()> {
-        let from = [Value::int(table.0), Value::int(next_file_id)];
+    /// Adds files of new ids, and marks those that ended after `synced`.
+    async fn update(
+        &mut self,
+        sql: &Sql,
+        tx: &mut Tx,
+        table: TableId,
+        synced: SnapshotId,
+        new: Range<i64>,
+    ) -> Result<()> {
+        let from = [Value::int(table.0), Value::int(new.start)];
         let doing = "reading data files";
-        let mut special = Vec::new();
-        let read = |row: FileRow| {
-            if row.9 != 0 {
-                special.push(row.0);
-            }
-            self.push(row)
-        };
-        each_packed(tx, doing, "ducklake_data_file", "table_id = $1", &from[..1], next_file_id, read).await?;
+        let rows: Vec<FileRow> =
+            all_packed(sql, tx, doing, "ducklake_data_file", "table_id = $1", &from[..1], new.clone()).await?;
+        let special: Vec<i64> = rows.iter().filter(|row| row.9 != 0).map(|row| row.0).collect();
+        rows.into_iter().try_for_each(|row| self.push(row))?;
         for chunk in special.chunks(SPECIAL_FILES_MAX) {
             self.read_extras(tx, chunk).await?;
         }
         self.sums = SumCache::default();
         let mut columns = std::mem::take(&mut self.columns);
         for (id, column) in &mut columns {
-            self.load_column(tx, table, *id, column, next_file_id).await?;
+            self.load_column(sql, tx, table, *id, column, new.clone()).await?;
         }
         self.columns = columns;
         let mut deletes = Vec::new();
@@ -326,19 +333,20 @@ impl TableFiles {
 
     async fn load_column(
         &self,
+        sql: &Sql,
         tx: &mut Tx,
         table: TableId,
         id: ColumnId,
         column: &mut StatisticsColumn,
-        next_file_id: i64,
+        files: Range<i64>,
     ) -> Result<()> {
         column.resize(self.files.len());
-        let start = self.files.partition_point(|file| file.id < next_file_id);
-        let mut at = start;
+        let mut at = self.files.partition_point(|file| file.id < files.start);
         let args = [Value::int(table.0), Value::int(id.0)];
         let doing = "reading column statistics";
         let condition = "table_id = $1 AND column_id = $2";
-        let read = |row: ColumnRow| {
+        let rows = all_packed(sql, tx, doing, "ducklake_file_column_stats", condition, &args, files).await?;
+        for row in rows {
             let ColumnRow(file, null_count, min, max, contains_nan) = row;
             while self.files.get(at).is_some_and(|entry| entry.id < file) {
                 at += 1;
@@ -346,9 +354,8 @@ impl TableFiles {
             if self.files.get(at).is_some_and(|entry| entry.id == file) {
                 column.set(at, null_count, min.as_deref(), max.as_deref(), contains_nan.map(|nan| nan != 0));
             }
-            Ok(())
-        };
-        each_packed(tx, doing, "ducklake_file_column_stats", condition, &args, next_file_id, read).await
+        }
+        Ok(())
     }
 
     fn alive(&self, snapshot: SnapshotId) -> impl Iterator<Item = (usize, &Entry)> {
