@@ -29,6 +29,7 @@ mod merges;
 mod names;
 mod optimize;
 mod postgres;
+mod pruning;
 mod queries;
 mod random_queries;
 mod random_writes;

@@ -8,21 +8,26 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
+use crate::change_counter::{ChangeCounter, State};
 use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, SnapshotId, TableId};
 use crate::model::Table;
+use crate::prune::ColumnStatistics;
 use crate::snapshot::{
     At, ContentsCache, DroppedSchema, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView,
     dropped_schemas, dropped_tables, latest, read_snapshot, resolve,
 };
 use crate::sql::{Sql, Tx, Value};
-use crate::table_files::TableFiles;
+use crate::table_files::{TableFiles, read_statistics};
 use crate::transaction::Transaction;
 use crate::{lake_tables, load, sql};
 
 /// Files of all tables that are kept in memory; beyond it, the tables that were used least recently are forgotten.
 const FILES_KEPT: usize = 4_000_000;
+
+/// Of so many files, statistics of a column are looked up one by one.
+const FEW_FILES_MAX: usize = 500;
 
 /// A handle; clones are the same database.
 #[derive(Clone)]
@@ -35,6 +40,9 @@ pub(crate) struct Inner {
     pub(crate) sql: Sql,
     pub(crate) data_path: String,
     contents: Mutex<ContentsCache>,
+    /// Of an SQLite file: what it has had last, and in which state of the file that was.
+    counter: Option<ChangeCounter>,
+    latest: Mutex<Option<(State, Arc<SnapshotView>)>>,
     files: Mutex<FileCache>,
     /// The latest snapshot that anyone has seen: files are looked at only when they are at least that new.
     seen: Mutex<SnapshotId>,
@@ -112,14 +120,14 @@ impl Database {
             return Err(CatalogError::DuplicateDatabase(name.to_owned()));
         }
         let sql = Sql::open_sqlite(file, true).await?;
-        Self::create(name, sql, data_path).await
+        Self::create(name, sql, data_path, Some(ChangeCounter::of(file))).await
     }
 
     pub async fn open_sqlite(name: &str, file: &Path) -> Result<Self> {
         if !file.exists() {
             return Err(CatalogError::UndefinedDatabase(name.to_owned()));
         }
-        Self::open(name, Sql::open_sqlite(file, false).await?).await
+        Self::open(name, Sql::open_sqlite(file, false).await?, Some(ChangeCounter::of(file))).await
     }
 
     /// Creates a database in a schema of a PostgreSQL database, and the schema.
@@ -129,34 +137,36 @@ impl Database {
         let mut tx = Tx::Postgres(pool.begin().await.map_err(|e| CatalogError::sql("creating a database", e))?);
         tx.script("creating a database", &format!("CREATE SCHEMA {}", sql::quote(schema))).await?;
         tx.commit().await?;
-        Self::create(name, sql, data_path).await
+        Self::create(name, sql, data_path, None).await
     }
 
     pub async fn open_postgres(name: &str, url: &str, schema: &str) -> Result<Self> {
-        Self::open(name, Sql::open_postgres(url, schema).await?).await
+        Self::open(name, Sql::open_postgres(url, schema).await?, None).await
     }
 
-    async fn create(name: &str, sql: Sql, data_path: &str) -> Result<Self> {
+    async fn create(name: &str, sql: Sql, data_path: &str, counter: Option<ChangeCounter>) -> Result<Self> {
         let data_path = if data_path.ends_with('/') { data_path.to_owned() } else { format!("{data_path}/") };
         let mut tx = begin_ddl(&sql).await?;
         lake_tables::create(&sql, &mut tx, &data_path).await?;
         tx.commit().await?;
-        Ok(Self::new(name, sql, data_path))
+        Ok(Self::new(name, sql, data_path, counter))
     }
 
-    async fn open(name: &str, sql: Sql) -> Result<Self> {
+    async fn open(name: &str, sql: Sql, counter: Option<ChangeCounter>) -> Result<Self> {
         let mut tx = begin_ddl(&sql).await?;
         let data_path = lake_tables::open(&mut tx, name).await?;
         tx.commit().await?;
-        Ok(Self::new(name, sql, data_path))
+        Ok(Self::new(name, sql, data_path, counter))
     }
 
-    fn new(name: &str, sql: Sql, data_path: String) -> Self {
+    fn new(name: &str, sql: Sql, data_path: String, counter: Option<ChangeCounter>) -> Self {
         let inner = Inner {
             name: name.to_owned(),
             sql,
             data_path,
             contents: Mutex::default(),
+            counter,
+            latest: Mutex::default(),
             files: Mutex::default(),
             seen: Mutex::new(SnapshotId(0)),
             pins: Mutex::default(),
@@ -181,8 +191,27 @@ impl Database {
         &self.inner.data_path
     }
 
-    /// What the database holds at a moment. Costs one small query where that is already in memory.
+    /// What the database holds at a moment. Costs at most one small query where that is already in memory.
     pub async fn snapshot(&self, at: At) -> Result<Arc<SnapshotView>> {
+        if at != At::Latest {
+            return self.read_snapshot(at).await;
+        }
+        // Before the query, so that what is committed meanwhile is not taken for seen.
+        let state = self.inner.counter.as_ref().and_then(ChangeCounter::state);
+        if let Some(state) = state
+            && let Some((seen_in, view)) = self.inner.latest.lock().as_ref()
+            && *seen_in == state
+        {
+            return Ok(view.clone());
+        }
+        let view = self.read_snapshot(at).await?;
+        if let Some(state) = state {
+            *self.inner.latest.lock() = Some((state, view.clone()));
+        }
+        Ok(view)
+    }
+
+    async fn read_snapshot(&self, at: At) -> Result<Arc<SnapshotView>> {
         let mut tx = self.inner.sql.read().await?;
         let latest = latest(&mut tx).await?;
         let snapshot = resolve(&mut tx, &self.inner.name, &at, &latest).await?;
@@ -253,6 +282,42 @@ impl Database {
         self.with_files(view, table, &columns, |files| files.select(table, view.snapshot.id, filter)).await?
     }
 
+    /// What is known of columns in each of these files. Columns that are in memory are looked up there; of the others only
+    /// what is asked for is read, as long as that is little.
+    pub async fn file_statistics(
+        &self,
+        view: &SnapshotView,
+        table: TableId,
+        files: &[DataFile],
+        columns: &[ColumnId],
+    ) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let table = view.table_by_id(table)?;
+        let (missing, count) = self
+            .with_files(view, table, &[], |known| {
+                let missing = columns.iter().copied().filter(|id| !known.has_column(table, *id));
+                (missing.collect::<Vec<_>>(), known.len())
+            })
+            .await?;
+        // Reading a whole column costs as much as finding some of its values.
+        let few = files.len() <= FEW_FILES_MAX.max(count / 16);
+        let found = match few && !missing.is_empty() {
+            true => read_statistics(&mut self.inner.sql.read().await?, table, files, &missing).await?,
+            false => HashMap::new(),
+        };
+        let kept: &[ColumnId] = if few { &[] } else { &missing };
+        self.with_files(view, table, kept, |known| {
+            let of_file = |file: &DataFile| {
+                let of_column = |id: &ColumnId| match known.column_of_file(file.id, *id) {
+                    Some(known) => known,
+                    None => found.get(&(file.id, *id)).cloned().unwrap_or_default(),
+                };
+                columns.iter().map(of_column).collect()
+            };
+            files.iter().map(of_file).collect()
+        })
+        .await
+    }
+
     /// Sums over a table's files, with bounds of the columns that are asked for.
     pub async fn table_statistics(
         &self,
@@ -284,7 +349,7 @@ impl Database {
         let mut tx = self.inner.sql.read().await?;
         self.refuse_inlined(&mut tx, table, view.snapshot.id).await?;
         let latest = latest(&mut tx).await?;
-        files.sync(&mut tx, table, &latest, columns).await?;
+        files.sync(&self.inner.sql, &mut tx, table, &latest, columns).await?;
         files.inlined_deletes_from = self.inlined_deletes_from(&mut tx, table.id).await?;
         drop(tx);
         files.refuse_inlined_deletes(table, view.snapshot.id)?;

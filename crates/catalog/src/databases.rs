@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use frazil_common::failpoint;
-use tokio::sync::Mutex;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
+use crate::change_counter::{ChangeCounter, State};
 use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Named, Result};
 use crate::ids::{SchemaId, TableId};
@@ -54,7 +56,10 @@ struct Registry {
     sql: RegistrySql,
     /// Ends with a `/`.
     data_root: String,
-    open: Mutex<HashMap<Uuid, Database>>,
+    open: Mutex<HashMap<Uuid, Arc<OnceCell<Database>>>>,
+    /// Of an SQLite registry: what it has had last, and in which state of the file that was.
+    counter: Option<ChangeCounter>,
+    records: parking_lot::Mutex<Option<(State, Arc<[DatabaseRecord]>)>>,
     _lock: Option<CatalogLock>,
 }
 
@@ -75,6 +80,8 @@ const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_database(database_id VAR
 const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 const COLUMNS: &str = "database_id, name, store, data_path, created_at, dropped_at";
 const REGISTRY_SCHEMA: &str = "frazil";
+/// Databases that are opened, or looked at, at the same time.
+const OPENING_MAX: usize = 8;
 
 impl Databases {
     /// Opens the registry, or creates it. New databases get `<data_root>/<name>/` for their files.
@@ -105,7 +112,12 @@ impl Databases {
         tx.script(doing, secrets::TABLE).await?;
         tx.commit().await?;
         let data_root = if data_root.ends_with('/') { data_root.to_owned() } else { format!("{data_root}/") };
-        let inner = Registry { backing, sql: RegistrySql(sql), data_root, open: Mutex::default(), _lock: lock };
+        let counter = match &backing {
+            Backing::Directory(directory) => Some(ChangeCounter::of(&directory.join("frazil.db"))),
+            Backing::Postgres(_) => None,
+        };
+        let (open, records) = (Mutex::default(), parking_lot::Mutex::default());
+        let inner = Registry { backing, sql: RegistrySql(sql), data_root, open, counter, records, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -116,16 +128,34 @@ impl Databases {
     /// Ends all connections, and so leaves files that are whole by themselves, without a log beside them. Nothing can be done
     /// with it afterwards.
     pub async fn close(&self) {
-        for (_, database) in self.inner.open.lock().await.drain() {
-            database.close().await;
+        for (_, open) in self.inner.open.lock().await.drain() {
+            if let Some(database) = open.get() {
+                database.close().await;
+            }
         }
         self.inner.sql.0.close().await;
     }
 
     /// All databases by name, also those dropped and not yet purged.
     pub async fn list(&self) -> Result<Vec<DatabaseRecord>> {
+        self.records().await.map(|records| records.to_vec())
+    }
+
+    async fn records(&self) -> Result<Arc<[DatabaseRecord]>> {
+        // Before the query, so that what is changed meanwhile is not taken for seen.
+        let state = self.inner.counter.as_ref().and_then(ChangeCounter::state);
+        if let Some(state) = state
+            && let Some((seen_in, records)) = self.inner.records.lock().as_ref()
+            && *seen_in == state
+        {
+            return Ok(records.clone());
+        }
         let mut tx = self.inner.sql.0.read().await?;
-        read_records(&mut tx).await
+        let records: Arc<[DatabaseRecord]> = read_records(&mut tx).await?.into();
+        if let Some(state) = state {
+            *self.inner.records.lock() = Some((state, records.clone()));
+        }
+        Ok(records)
     }
 
     pub async fn get(&self, name: &str) -> Result<Database> {
@@ -133,23 +163,22 @@ impl Databases {
     }
 
     async fn record(&self, name: &str) -> Result<DatabaseRecord> {
-        let found = self.list().await?.into_iter().find(|one| one.name == name && one.dropped_at.is_none());
-        found.ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))
+        let records = self.records().await?;
+        let found = records.iter().find(|one| one.name == name && one.dropped_at.is_none());
+        found.cloned().ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))
     }
 
     async fn open_record(&self, record: &DatabaseRecord) -> Result<Database> {
-        let mut open = self.inner.open.lock().await;
-        if let Some(database) = open.get(&record.id) {
-            return Ok(database.clone());
-        }
-        let database = match &self.inner.backing {
-            Backing::Directory(directory) => {
-                Database::open_sqlite(&record.name, &directory.join(&record.store)).await?
+        let open = self.inner.open.lock().await.entry(record.id).or_default().clone();
+        let opening = || async {
+            match &self.inner.backing {
+                Backing::Directory(directory) => {
+                    Database::open_sqlite(&record.name, &directory.join(&record.store)).await
+                }
+                Backing::Postgres(url) => Database::open_postgres(&record.name, url, &record.store).await,
             }
-            Backing::Postgres(url) => Database::open_postgres(&record.name, url, &record.store).await?,
         };
-        open.insert(record.id, database.clone());
-        Ok(database)
+        open.get_or_try_init(opening).await.cloned()
     }
 
     pub async fn create(&self, name: &str) -> Result<Database> {
@@ -215,7 +244,7 @@ impl Databases {
         note_request(&mut tx, request, &format!("database {name} created")).await?;
         tx.commit().await?;
         failpoint::reach("database.registered");
-        self.inner.open.lock().await.insert(id, database.clone());
+        self.inner.open.lock().await.insert(id, Arc::new(OnceCell::new_with(Some(database.clone()))));
         Ok(database)
     }
 
@@ -315,20 +344,31 @@ impl Databases {
 
     /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].
     pub async fn all(&self) -> Result<Vec<Database>> {
-        let mut all = Vec::new();
-        for record in self.list().await? {
-            all.push(self.open_record(&record).await?);
-        }
-        Ok(all)
+        let records = self.records().await?;
+        self.open_each(records.to_vec()).await
+    }
+
+    async fn open_each(&self, records: Vec<DatabaseRecord>) -> Result<Vec<Database>> {
+        let open = |record: DatabaseRecord| {
+            let databases = self.clone();
+            async move { databases.open_record(&record).await }.boxed()
+        };
+        let opening: Vec<_> = records.into_iter().map(open).collect();
+        futures::stream::iter(opening).buffered(OPENING_MAX).try_collect().await
     }
 
     /// Those that are not dropped.
     pub async fn current(&self) -> Result<Vec<Database>> {
-        let mut current = Vec::new();
-        for record in self.list().await?.iter().filter(|record| record.dropped_at.is_none()) {
-            current.push(self.open_record(record).await?);
-        }
-        Ok(current)
+        let records = self.records().await?;
+        self.open_each(records.iter().filter(|record| record.dropped_at.is_none()).cloned().collect()).await
+    }
+
+    /// Opens all databases and looks at them, so that the first statement need not.
+    pub async fn warm(&self) -> Result<()> {
+        let current = self.current().await?;
+        let look = |database: Database| async move { database.snapshot(At::Latest).await }.boxed();
+        let looks: Vec<_> = current.into_iter().map(look).collect();
+        futures::stream::iter(looks).buffered(OPENING_MAX).try_for_each(|_| std::future::ready(Ok(()))).await
     }
 
     /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared. `query_of` tells

@@ -85,6 +85,14 @@ pub struct NewDeleteFile {
     pub footer_size_bytes: Option<i64>,
 }
 
+impl DataFile {
+    /// Whether its counts are those of what a reader will find.
+    pub fn is_plain(&self) -> bool {
+        let later = |delete: &DeleteFile| delete.snapshot_filter.is_some();
+        self.mapping_id.is_none() && self.snapshot_filter.is_none() && !self.delete_file.as_ref().is_some_and(later)
+    }
+}
+
 /// Of a table at a snapshot.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct TableStatistics {
@@ -92,6 +100,10 @@ pub struct TableStatistics {
     /// Rows of the files less those of their delete files.
     pub rows: i64,
     pub bytes: i64,
+    /// Files that have a delete file: bounds and nulls of columns count rows that are gone.
+    pub files_with_deletes: u64,
+    /// Files, or delete files, that have rows of later snapshots, which are counted in `rows`; and files without field ids.
+    pub files_not_plain: u64,
     /// In the order they were asked for, over all files; `None` in them where one file does not tell.
     pub columns: Vec<ColumnStatistics>,
 }

@@ -13,6 +13,7 @@ mod ids;
 mod model;
 mod snapshot;
 
+mod change_counter;
 mod database;
 mod databases;
 mod lake_tables;
@@ -24,6 +25,7 @@ mod files;
 mod prune;
 mod scalar;
 mod statistics_column;
+mod sum_cache;
 mod table_files;
 
 mod changes;
@@ -36,6 +38,7 @@ mod ledger;
 mod stages;
 mod transaction;
 
+mod packed;
 mod sql;
 mod time;
 mod types;

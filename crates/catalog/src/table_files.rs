@@ -7,15 +7,21 @@
 //! rows. Deletes are recognised by their file's `partial_max`; after a compaction the table is read anew.
 
 use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::Deserialize;
 
 use crate::changes::Changes;
 use crate::error::{CatalogError, Result};
 use crate::files::{DataFile, DeleteFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, DeleteFileId, SnapshotId, TableId};
 use crate::model::{Place, Table};
+use crate::packed::{PackedRow, all_packed};
+use crate::prune::ColumnStatistics;
 use crate::snapshot::Snapshot;
-use crate::sql::{Row, Tx, Value};
+use crate::sql::{Row, Sql, Tx, Value};
 use crate::statistics_column::{StatisticsColumn, StatisticsSum};
+use crate::sum_cache::SumCache;
 
 const ALIVE: i64 = i64::MAX;
 
@@ -32,6 +38,9 @@ pub(crate) struct TableFiles {
     /// By data file.
     deletes: HashMap<i64, Vec<DeleteEntry>>,
     columns: HashMap<ColumnId, StatisticsColumn>,
+    /// The last snapshot that changed the table's files.
+    changed: i64,
+    sums: SumCache,
     /// From this snapshot on, positions of deleted rows are where we do not read them.
     pub(crate) inlined_deletes_from: Option<SnapshotId>,
 }
@@ -48,6 +57,65 @@ struct Entry {
     path_start: u32,
     path_length: u16,
     path_is_relative: bool,
+}
+
+/// Id, begin, end, rows, bytes, footer, row id, path, whether it is relative, whether there is more to know.
+#[derive(Deserialize)]
+struct FileRow(i64, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, String, Option<i64>, i64);
+
+/// Files whose statistics are read with one statement.
+const STATISTICS_FILES_MAX: usize = 5000;
+/// Files of which more is asked with one statement.
+const SPECIAL_FILES_MAX: usize = 5000;
+
+impl PackedRow for FileRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "data_file_id",
+        "begin_snapshot",
+        "end_snapshot",
+        "record_count",
+        "file_size_bytes",
+        "footer_size",
+        "row_id_start",
+        "path",
+        "CASE WHEN path_is_relative THEN CAST(1 AS BIGINT) ELSE 0 END",
+        "CASE WHEN mapping_id IS NULL AND partial_max IS NULL AND encryption_key IS NULL AND file_format = 'parquet' \
+         THEN CAST(0 AS BIGINT) ELSE 1 END",
+    ];
+
+    fn key(&self) -> i64 {
+        self.0
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let path = row.text(7)?.to_owned();
+        let (end, footer, row_id) = (row.int_or_null(2)?, row.int_or_null(5)?, row.int_or_null(6)?);
+        let (rows, bytes) = (row.int(3)?, row.int(4)?);
+        Ok(Self(row.int(0)?, row.int(1)?, end, rows, bytes, footer, row_id, path, row.int_or_null(8)?, row.int(9)?))
+    }
+}
+
+/// File, nulls, least and greatest value, whether there are NaNs.
+#[derive(Deserialize)]
+struct ColumnRow(i64, Option<i64>, Option<String>, Option<String>, Option<i64>);
+
+impl PackedRow for ColumnRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "data_file_id",
+        "null_count",
+        "CAST(min_value AS VARCHAR)",
+        "CAST(max_value AS VARCHAR)",
+        "CASE WHEN contains_nan IS NULL THEN NULL WHEN contains_nan THEN CAST(1 AS BIGINT) ELSE 0 END",
+    ];
+
+    fn key(&self) -> i64 {
+        self.0
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let text = |index| row.text_or_null(index).map(|text| text.map(str::to_owned));
+        Ok(Self(row.int(0)?, row.int_or_null(1)?, text(2)?, text(3)?, row.int_or_null(4)?))
+    }
 }
 
 #[derive(Default)]
@@ -84,16 +152,27 @@ impl TableFiles {
     /// Whether everything that a look at `snapshot` needs is here.
     pub(crate) fn covers(&self, snapshot: SnapshotId, table: &Table, columns: &[ColumnId]) -> bool {
         self.synced.is_some_and(|(synced, _)| synced >= snapshot)
-            && columns.iter().all(|id| match (self.columns.get(id), table.column_by_id(*id)) {
-                (Some(loaded), Some(column)) => loaded.column_type == column.column_type,
-                (_, None) => true,
-                (None, _) => false,
-            })
+            && columns.iter().all(|id| self.has_column(table, *id) || table.column_by_id(*id).is_none())
+    }
+
+    pub(crate) fn has_column(&self, table: &Table, id: ColumnId) -> bool {
+        match (self.columns.get(&id), table.column_by_id(id)) {
+            (Some(loaded), Some(column)) => loaded.column_type == column.column_type,
+            _ => false,
+        }
+    }
+
+    /// None where the column is not in memory.
+    pub(crate) fn column_of_file(&self, file: DataFileId, id: ColumnId) -> Option<ColumnStatistics> {
+        let column = self.columns.get(&id)?;
+        let at = self.files.binary_search_by_key(&file.0, |entry| entry.id).ok()?;
+        Some(column.get(at))
     }
 
     /// Reads what changed up to `latest`, which must be the latest snapshot that `tx` sees, and columns not yet here.
     pub(crate) async fn sync(
         &mut self,
+        sql: &Sql,
         tx: &mut Tx,
         table: &Table,
         latest: &Snapshot,
@@ -107,7 +186,8 @@ impl TableFiles {
                 Some(changes) if changes.rewritten.contains(&table.id) => None,
                 Some(changes) => {
                     if changes.files_changed(table.id) {
-                        self.update(tx, table.id, synced, next_file_id).await?;
+                        let new = next_file_id..latest.next_file_id;
+                        self.update(sql, tx, table.id, synced, new).await?;
                     }
                     before
                 }
@@ -117,14 +197,16 @@ impl TableFiles {
         };
         if stale.is_none() {
             *self = Self::default();
-            self.update(tx, table.id, SnapshotId(i64::MAX), 0).await?;
+            self.update(sql, tx, table.id, SnapshotId(i64::MAX), 0..latest.next_file_id).await?;
         }
         for id in columns {
             let Some(column) = table.column_by_id(*id) else { continue };
             if self.columns.get(id).is_none_or(|loaded| loaded.column_type != column.column_type) {
                 let mut loaded = StatisticsColumn::new(column.column_type.clone());
-                self.load_column(tx, table.id, *id, &mut loaded, 0).await?;
+                let known = self.files.last().map_or(0, |file| file.id + 1);
+                self.load_column(sql, tx, table.id, *id, &mut loaded, 0..known).await?;
                 self.columns.insert(*id, loaded);
+                self.sums.forget_column(*id);
             }
         }
         let reached = before.map_or(latest.id, |(synced, _)| synced.max(latest.id));
@@ -132,21 +214,28 @@ impl TableFiles {
         Ok(())
     }
 
-    /// Adds files from `next_file_id` on, and marks those that ended after `synced`.
-    async fn update(&mut self, tx: &mut Tx, table: TableId, synced: SnapshotId, next_file_id: i64) -> Result<()> {
-        let from = [Value::int(table.0), Value::int(next_file_id)];
-        tx.each(
-            "reading data files",
-            "SELECT data_file_id, begin_snapshot, end_snapshot, record_count, file_size_bytes, footer_size, row_id_start, \
-             path, path_is_relative, mapping_id, partial_max, file_format, encryption_key FROM ducklake_data_file \
-             WHERE table_id = $1 AND data_file_id >= $2 ORDER BY data_file_id",
-            &from,
-            |row| self.push(row),
-        )
-        .await?;
+    /// Adds files of new ids, and marks those that ended after `synced`.
+    async fn update(
+        &mut self,
+        sql: &Sql,
+        tx: &mut Tx,
+        table: TableId,
+        synced: SnapshotId,
+        new: Range<i64>,
+    ) -> Result<()> {
+        let from = [Value::int(table.0), Value::int(new.start)];
+        let doing = "reading data files";
+        let rows: Vec<FileRow> =
+            all_packed(sql, tx, doing, "ducklake_data_file", "table_id = $1", &from[..1], new.clone()).await?;
+        let special: Vec<i64> = rows.iter().filter(|row| row.9 != 0).map(|row| row.0).collect();
+        rows.into_iter().try_for_each(|row| self.push(row))?;
+        for chunk in special.chunks(SPECIAL_FILES_MAX) {
+            self.read_extras(tx, chunk).await?;
+        }
+        self.sums = SumCache::default();
         let mut columns = std::mem::take(&mut self.columns);
         for (id, column) in &mut columns {
-            self.load_column(tx, table, *id, column, next_file_id).await?;
+            self.load_column(sql, tx, table, *id, column, new.clone()).await?;
         }
         self.columns = columns;
         let mut deletes = Vec::new();
@@ -188,72 +277,85 @@ impl TableFiles {
             }
             Ok(())
         })
+        .await?;
+        let files = self.files.iter().map(|file| (file.begin, file.end));
+        let deletes = self.deletes.values().flatten().map(|delete| (delete.begin, delete.end));
+        let partial = self.extras.values().filter_map(|extra| extra.partial_max);
+        let partial = partial.chain(self.deletes.values().flatten().filter_map(|delete| delete.partial_max));
+        let lives = files.chain(deletes).map(|(begin, end)| if end == ALIVE { begin } else { end.max(begin) });
+        self.changed = lives.chain(partial).max().unwrap_or(0);
+        Ok(())
+    }
+
+    async fn read_extras(&mut self, tx: &mut Tx, files: &[i64]) -> Result<()> {
+        let list = files.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let sql = format!(
+            "SELECT data_file_id, mapping_id, partial_max, file_format, encryption_key FROM ducklake_data_file \
+             WHERE data_file_id IN ({list})"
+        );
+        tx.each("reading data files", &sql, &[], |row| {
+            let extra = Extra {
+                mapping_id: row.int_or_null(1)?,
+                partial_max: row.int_or_null(2)?,
+                not_readable: match (row.text_or_null(3)?, row.text_or_null(4)?) {
+                    (_, Some(_)) => Some("encrypted"),
+                    (Some(format), _) if format.eq_ignore_ascii_case("parquet") => None,
+                    _ => Some("not in Parquet format"),
+                },
+            };
+            self.extras.insert(row.int(0)?, extra);
+            Ok(())
+        })
         .await
     }
 
-    fn push(&mut self, row: Row<'_>) -> Result<()> {
-        let path = row.text(7)?;
+    fn push(&mut self, row: FileRow) -> Result<()> {
+        let FileRow(id, begin, end, record_count, size_bytes, footer_size_bytes, row_id_start, path, is_relative, _) =
+            row;
         let (Ok(path_start), Ok(path_length)) = (u32::try_from(self.paths.len()), u16::try_from(path.len())) else {
             return Err(CatalogError::NotSupported("a table has too many files or too long paths".to_owned()));
         };
-        self.paths.push_str(path);
-        let id = row.int(0)?;
-        let extra = Extra {
-            mapping_id: row.int_or_null(9)?,
-            partial_max: row.int_or_null(10)?,
-            not_readable: match (row.text_or_null(11)?, row.text_or_null(12)?) {
-                (_, Some(_)) => Some("encrypted"),
-                (Some(format), _) if format.eq_ignore_ascii_case("parquet") => None,
-                _ => Some("not in Parquet format"),
-            },
-        };
-        if extra.mapping_id.is_some() || extra.partial_max.is_some() || extra.not_readable.is_some() {
-            self.extras.insert(id, extra);
-        }
+        self.paths.push_str(&path);
         self.files.push(Entry {
             id,
-            begin: row.int(1)?,
-            end: row.int_or_null(2)?.unwrap_or(ALIVE),
-            record_count: row.int(3)?,
-            size_bytes: row.int(4)?,
-            footer_size_bytes: row.int_or_null(5)?.unwrap_or(-1),
-            row_id_start: row.int_or_null(6)?.unwrap_or(-1),
+            begin,
+            end: end.unwrap_or(ALIVE),
+            record_count,
+            size_bytes,
+            footer_size_bytes: footer_size_bytes.unwrap_or(-1),
+            row_id_start: row_id_start.unwrap_or(-1),
             path_start,
             path_length,
-            path_is_relative: row.bool_or_null(8)?.unwrap_or(false),
+            path_is_relative: is_relative.unwrap_or(0) != 0,
         });
         Ok(())
     }
 
     async fn load_column(
         &self,
+        sql: &Sql,
         tx: &mut Tx,
         table: TableId,
         id: ColumnId,
         column: &mut StatisticsColumn,
-        next_file_id: i64,
+        files: Range<i64>,
     ) -> Result<()> {
         column.resize(self.files.len());
-        let start = self.files.partition_point(|file| file.id < next_file_id);
-        let mut at = start;
-        tx.each(
-            "reading column statistics",
-            "SELECT data_file_id, null_count, min_value, max_value, contains_nan FROM ducklake_file_column_stats \
-             WHERE table_id = $1 AND column_id = $2 AND data_file_id >= $3 ORDER BY data_file_id",
-            &[Value::int(table.0), Value::int(id.0), Value::int(next_file_id)],
-            |row| {
-                let file = row.int(0)?;
-                while self.files.get(at).is_some_and(|entry| entry.id < file) {
-                    at += 1;
-                }
-                if self.files.get(at).is_some_and(|entry| entry.id == file) {
-                    let (min, max) = (row.text_or_null(2)?, row.text_or_null(3)?);
-                    column.set(at, row.int_or_null(1)?, min, max, row.bool_or_null(4)?);
-                }
-                Ok(())
-            },
-        )
-        .await
+        let mut at = self.files.partition_point(|file| file.id < files.start);
+        let args = [Value::int(table.0), Value::int(id.0)];
+        let doing = "reading column statistics";
+        let condition = "table_id = $1 AND column_id = $2";
+        let rows = all_packed(sql, tx, doing, "ducklake_file_column_stats", condition, &args, files).await?;
+        for row in rows {
+            let ColumnRow(file, null_count, min, max, contains_nan) = row;
+            while self.files.get(at).is_some_and(|entry| entry.id < file) {
+                at += 1;
+            }
+            if self.files.get(at).is_some_and(|entry| entry.id == file) {
+                column.set(at, null_count, min.as_deref(), max.as_deref(), contains_nan.map(|nan| nan != 0));
+            }
+        }
+        Ok(())
     }
 
     fn alive(&self, snapshot: SnapshotId) -> impl Iterator<Item = (usize, &Entry)> {
@@ -322,20 +424,40 @@ impl TableFiles {
     }
 
     pub(crate) fn statistics(&self, snapshot: SnapshotId, columns: &[ColumnId]) -> TableStatistics {
+        // Snapshots after the last one that changed the table are all the same.
+        let snapshot = SnapshotId(snapshot.0.min(self.changed));
+        let mut total = self.sums.table(snapshot, || self.sum_table(snapshot));
+        total.columns =
+            columns.iter().map(|id| self.sums.column(snapshot, *id, || self.sum_column(snapshot, *id))).collect();
+        total
+    }
+
+    fn sum_table(&self, snapshot: SnapshotId) -> TableStatistics {
         let mut total = TableStatistics::default();
-        let mut sums: Vec<_> = columns.iter().map(|_| StatisticsSum::default()).collect();
-        for (at, file) in self.alive(snapshot) {
+        let later = |partial_max: Option<i64>| partial_max.is_some_and(|max| max > snapshot.0);
+        for (_, file) in self.alive(snapshot) {
+            let delete = self.delete_at(file, snapshot);
+            let extra = self.extras.get(&file.id);
+            let is_plain = extra.is_none_or(|extra| {
+                extra.mapping_id.is_none() && extra.not_readable.is_none() && !later(extra.partial_max)
+            }) && delete.is_none_or(|delete| delete.is_parquet && !later(delete.partial_max));
             total.files += 1;
             total.bytes += file.size_bytes;
-            total.rows += file.record_count - self.delete_at(file, snapshot).map_or(0, |d| d.delete_count);
-            for (id, sum) in columns.iter().zip(&mut sums) {
-                let one = self.columns.get(id).map_or_else(Default::default, |column| column.get(at));
-                sum.add(&one, file.record_count);
-            }
+            total.rows += file.record_count - delete.map_or(0, |delete| delete.delete_count);
+            total.files_with_deletes += u64::from(delete.is_some());
+            total.files_not_plain += u64::from(!is_plain);
         }
         total.rows = total.rows.max(0);
-        total.columns = sums.into_iter().map(StatisticsSum::finish).collect();
         total
+    }
+
+    fn sum_column(&self, snapshot: SnapshotId, id: ColumnId) -> ColumnStatistics {
+        let mut sum = StatisticsSum::default();
+        let column = self.columns.get(&id);
+        for (at, file) in self.alive(snapshot) {
+            sum.add(&column.map_or_else(Default::default, |column| column.get(at)), file.record_count);
+        }
+        sum.finish()
     }
 }
 
@@ -354,6 +476,37 @@ pub(crate) async fn changes_between(tx: &mut Tx, from: SnapshotId, to: SnapshotI
     )
     .await?;
     Ok((count == to.0 - from.0).then_some(changes))
+}
+
+/// Statistics of some columns in some files, past what is in memory.
+pub(crate) async fn read_statistics(
+    tx: &mut Tx,
+    table: &Table,
+    files: &[DataFile],
+    columns: &[ColumnId],
+) -> Result<HashMap<(DataFileId, ColumnId), ColumnStatistics>> {
+    let list = |ids: Vec<i64>| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    let column_list = list(columns.iter().map(|id| id.0).collect());
+    let mut found = HashMap::with_capacity(files.len() * columns.len());
+    for chunk in files.chunks(STATISTICS_FILES_MAX) {
+        let sql = format!(
+            "SELECT data_file_id, column_id, null_count, min_value, max_value, contains_nan FROM ducklake_file_column_stats \
+             WHERE table_id = $1 AND column_id IN ({column_list}) AND data_file_id IN ({})",
+            list(chunk.iter().map(|file| file.id.0).collect())
+        );
+        tx.each("reading column statistics", &sql, &[Value::int(table.id.0)], |row| {
+            let (file, id) = (DataFileId(row.int(0)?), ColumnId(row.int(1)?));
+            let Some(column) = table.column_by_id(id) else { return Ok(()) };
+            let mut one = StatisticsColumn::new(column.column_type.clone());
+            one.resize(1);
+            let (min, max) = (row.text_or_null(3)?, row.text_or_null(4)?);
+            one.set(0, row.int_or_null(2)?, min, max, row.bool_or_null(5)?);
+            found.insert((file, id), one.get(0));
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(found)
 }
 
 fn read_delete(row: Row<'_>) -> Result<DeleteEntry> {

@@ -163,6 +163,29 @@ impl Transaction {
         Ok(files)
     }
 
+    /// What is known of columns in each of these files, which may be the transaction's own.
+    pub async fn file_statistics(
+        &self,
+        table: TableId,
+        files: &[DataFile],
+        columns: &[ColumnId],
+    ) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let shape = self.draft.table_by_id(table)?;
+        let is_added = |file: &&DataFile| file.id.is_local();
+        let lasting: Vec<DataFile> = files.iter().filter(|file| !is_added(file)).cloned().collect();
+        let mut known = match lasting.is_empty() {
+            true => Vec::new().into_iter(),
+            false => self.database.file_statistics(&self.base, table, &lasting, columns).await?.into_iter(),
+        };
+        let added = self.data.get(&table).map_or(&[][..], |data| &data.added);
+        let added: BTreeMap<i64, &FileRow> = added.iter().map(|row| (row.id, row)).collect();
+        let of_file = |file: &DataFile| match added.get(&file.id.0) {
+            Some(row) => columns.iter().map(|id| statistics_of(row, shape, *id)).collect(),
+            None => known.next().unwrap_or_else(|| vec![ColumnStatistics::default(); columns.len()]),
+        };
+        Ok(files.iter().map(of_file).collect())
+    }
+
     /// Sums over a table's files, with this transaction's changes.
     pub async fn table_statistics(&self, table: TableId, columns: &[ColumnId]) -> Result<TableStatistics> {
         if !self.data.contains_key(&table) && self.base.tables.contains_key(&table) {
@@ -174,6 +197,8 @@ impl Transaction {
         let mut sums: Vec<_> = columns.iter().map(|_| StatisticsSum::default()).collect();
         for file in &files {
             total.bytes += file.size_bytes;
+            total.files_with_deletes += u64::from(file.delete_file.is_some());
+            total.files_not_plain += u64::from(!file.is_plain());
             total.rows += file.record_count - file.delete_file.as_ref().map_or(0, |delete| delete.delete_count);
             sums.iter_mut().zip(&file.statistics).for_each(|(sum, one)| sum.add(one, file.record_count));
         }

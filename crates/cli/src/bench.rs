@@ -8,6 +8,7 @@ mod figures;
 mod load;
 mod overhead;
 mod print;
+mod scan;
 mod single;
 pub mod single_server;
 mod slow_reader;
@@ -23,6 +24,7 @@ pub use contest::{Contest, ContestPlan};
 pub use figures::{Measured, Report};
 pub use load::LoadRequest;
 pub use overhead::OverheadRequest;
+pub use scan::ScanRequest;
 pub use slow_reader::SlowReaderRequest;
 
 pub struct TpchRequest {
@@ -97,6 +99,10 @@ pub async fn run_load(config: Config, request: LoadRequest) -> Result<(), Comman
 
 pub async fn run_slow_reader(config: Config, request: SlowReaderRequest) -> Result<(), CommandError> {
     slow_reader::run(config, request).await
+}
+
+pub async fn run_scan(config: Config, request: ScanRequest) -> Result<(), CommandError> {
+    scan::run(config, request).await
 }
 
 fn chosen(numbers: &[usize]) -> Result<Vec<&'static Query>, CommandError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use crate::bench::{LoadRequest, OverheadRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::bench::{LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
 use crate::config::{self, Config, Flags, Sources};
 use crate::failure::CommandError;
 use crate::load::{FilesRequest, SampleSet, SourceRequest};
@@ -101,6 +101,9 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
         }
         Command::Bench(Bench::Overhead { executors, slots, statements, json }) => {
             bench::run_overhead(config, OverheadRequest { executors, slots, statements, json, config_file }).await
+        }
+        Command::Bench(Bench::Scan { files, databases, json }) => {
+            bench::run_scan(config, ScanRequest { files, databases, json, config_file }).await
         }
         Command::Bench(Bench::Load { scale, executors, slots, runs, inserts, json }) => {
             let request = LoadRequest { scale, executors, slots, runs, inserts, json, config_file };

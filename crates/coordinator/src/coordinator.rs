@@ -36,6 +36,8 @@ use crate::sessions::Sessions;
 /// Disk for the coordinator's own sorts; its queries are small.
 const SPILL: ByteSize = ByteSize::gib(1);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// For opening all databases before the first statement is taken.
+const WARM_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running coordinator. Dropping it ends its services; statements that run are cancelled.
 pub struct Coordinator {
@@ -59,6 +61,7 @@ impl Coordinator {
         storage.check()?;
         // First, since another coordinator may hold it: nothing has to be taken back then.
         let databases = open_catalog(&options, &data_directory).await?;
+        warm(&databases).await;
         let (data_listener, data_address) = bind(&options.data_listen).await?;
         let data_address = options.data_advertise.clone().unwrap_or(data_address);
         let hub = Hub::new(&data_address);
@@ -197,6 +200,16 @@ async fn open_catalog(options: &CoordinatorOptions, data: &Path) -> Result<Datab
     };
     ensure_default_schema(&database.map_err(failed)?).await.map_err(failed)?;
     Ok(databases)
+}
+
+/// Opens all databases, since every statement looks at each. What cannot be opened, or takes too long, is left to the
+/// statements, which say why.
+async fn warm(databases: &Databases) {
+    match tokio::time::timeout(WARM_LIMIT, databases.warm()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "not all databases can be opened"),
+        Err(_) => tracing::warn!("opening all databases takes more than {} s", WARM_LIMIT.as_secs()),
+    }
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

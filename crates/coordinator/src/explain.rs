@@ -28,12 +28,13 @@ pub fn plan(
         Some((graph, placement, executors)) => {
             let stages = graph.describe(|stage| on_executors(stage, placement, executors), |_, _| String::new());
             let subqueries: usize = graph.subqueries.iter().map(|level| level.links.len()).sum();
-            format!("{summary} executors={} scalar_subqueries={subqueries}\n{stages}", executors.len())
+            let pruned = pruned_scans(query);
+            format!("{summary} executors={} scalar_subqueries={subqueries}\n{pruned}{stages}", executors.len())
         }
         None => {
             let here = displayable(query.plan.as_ref()).indent(false).to_string();
             debug_assert!(!needs_executors(&query.plan) || query.partitions > 0);
-            format!("{summary} executors=0\nroot on coordinator\n{here}")
+            format!("{summary} executors=0\n{}root on coordinator\n{here}", pruned_scans(query))
         }
     };
     rows.push(("distributed_plan".to_owned(), text));
@@ -46,6 +47,7 @@ pub fn analysis(query: &PlannedQuery, report: &RunReport, rows: u64, elapsed_ms:
         "rows={rows} elapsed={elapsed_ms:.2}ms partitions={} scan_bytes={} attempts={}\n",
         query.partitions, query.scan_bytes, report.attempts
     );
+    text.push_str(&pruned_scans(query));
     match (&report.graph, &report.placement) {
         (Some(graph), Some(placement)) => {
             let exchanged: u64 = report.stages.values().map(|stage| stage.exchanged_bytes).sum();
@@ -74,6 +76,11 @@ pub fn analysis(query: &PlannedQuery, report: &RunReport, rows: u64, elapsed_ms:
         }
     }
     vec![("Plan with Metrics".to_owned(), text)]
+}
+
+/// A line for each scan of a table of the catalog: what its statistics left of it.
+fn pruned_scans(query: &PlannedQuery) -> String {
+    query.pruned.iter().map(|scan| format!("{scan}\n")).collect()
 }
 
 /// Of a query that has run: each task by itself, with the figures of its operators. None where nothing was spread.

@@ -29,6 +29,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
     RecordBatchStream, ReplaceChildrenOptions,
@@ -61,6 +62,7 @@ pub struct NumberRowsExec {
     /// The stage's numbers of this task's partitions; in the coordinator's plan, of all.
     partitions: Vec<u32>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl NumberRowsExec {
@@ -70,7 +72,7 @@ impl NumberRowsExec {
         fields.push(Arc::new(Field::new(ROW_NUMBER, DataType::UInt64, false)));
         let schema = Arc::new(Schema::new_with_metadata(fields, input.schema().metadata().clone()));
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        Self { properties: plain_properties(schema, partitioning), input, partitions }
+        Self { properties: plain_properties(schema, partitioning), input, partitions, metrics: Default::default() }
     }
 
     pub fn over(input: Arc<dyn ExecutionPlan>) -> Self {
@@ -126,7 +128,12 @@ impl ExecutionPlan for NumberRowsExec {
         let number = self.partitions.get(partition).copied();
         let number = number.ok_or_else(|| internal("a partition of numbered rows has no number itself"))?;
         let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(Numbering { schema: self.schema(), input, next: u64::from(number) << ROW_BITS }))
+        let counted = BaselineMetrics::new(&self.metrics, partition);
+        Ok(Box::pin(Numbering { schema: self.schema(), input, next: u64::from(number) << ROW_BITS, counted }))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 }
 
@@ -134,6 +141,7 @@ struct Numbering {
     schema: SchemaRef,
     input: SendableRecordBatchStream,
     next: u64,
+    counted: BaselineMetrics,
 }
 
 impl Stream for Numbering {
@@ -141,6 +149,9 @@ impl Stream for Numbering {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(batch) = ready!(self.input.poll_next_unpin(context)?) else { return Poll::Ready(None) };
+        let elapsed = self.counted.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        self.counted.record_output(batch.num_rows());
         let first = self.next;
         self.next += batch.num_rows() as u64;
         let mut columns = batch.columns().to_vec();
@@ -171,13 +182,14 @@ pub struct SettleRowsExec {
     input: Arc<dyn ExecutionPlan>,
     pub verdict: Verdict,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl SettleRowsExec {
     /// `schema`: the input's without the row numbers.
     pub fn new(input: Arc<dyn ExecutionPlan>, verdict: Verdict, schema: SchemaRef) -> Self {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        Self { properties: plain_properties(schema, partitioning), input, verdict }
+        Self { properties: plain_properties(schema, partitioning), input, verdict, metrics: Default::default() }
     }
 
     /// How many tasks' word it takes.
@@ -238,7 +250,12 @@ impl ExecutionPlan for SettleRowsExec {
         let reservation = MemoryConsumer::new(format!("SettleRowsExec[{partition}]")).register(context.memory_pool());
         let input = self.input.execute(partition, context)?;
         let seen = HashMap::with_hasher(RandomState::with_seed(SETTLED_SEED));
-        Ok(Box::pin(Settling { schema: self.schema(), input, needed, seen, reservation }))
+        let counted = BaselineMetrics::new(&self.metrics, partition);
+        Ok(Box::pin(Settling { schema: self.schema(), input, needed, seen, reservation, counted }))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 }
 
@@ -249,10 +266,13 @@ struct Settling {
     /// By row number: the tasks that let it through.
     seen: HashMap<u64, u32, RandomState>,
     reservation: MemoryReservation,
+    counted: BaselineMetrics,
 }
 
 impl Settling {
     fn settle(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let elapsed = self.counted.elapsed_compute().clone();
+        let _timer = elapsed.timer();
         let (numbers, columns) = batch.columns().split_last().ok_or_else(|| internal("rows without numbers"))?;
         let numbers = numbers.as_primitive_opt::<UInt64Type>();
         let numbers = numbers.ok_or_else(|| internal("row numbers of another type"))?;
@@ -281,6 +301,7 @@ impl Stream for Settling {
         while let Some(batch) = ready!(self.input.poll_next_unpin(context)?) {
             let settled = self.settle(&batch)?;
             if settled.num_rows() > 0 {
+                self.counted.record_output(settled.num_rows());
                 return Poll::Ready(Some(Ok(settled)));
             }
         }

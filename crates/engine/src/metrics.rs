@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::MetricValue;
 
 use crate::lake::WriteFilesExec;
 use crate::stages::UnloadExec;
 
 /// Sums by metric name, for one plan node.
 pub type NodeMetrics = BTreeMap<String, u64>;
+
+/// At the end of a metric's name: of how many the metric tells how many were left out.
+const OF: &str = "/of";
 
 /// Metrics of each node, depth first, root first. Coordinator and executors see the same tree for a stage, so a node's
 /// position names it on both sides.
@@ -26,6 +30,12 @@ fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
             let value = metric.value();
             // Points in time do not add up.
             if value.is_timestamp() {
+                continue;
+            }
+            if let MetricValue::PruningMetrics { name, pruning_metrics } = value {
+                let pruned = pruning_metrics.pruned() as u64;
+                *sums.entry(name.to_string()).or_default() += pruned;
+                *sums.entry(format!("{name}{OF}")).or_default() += pruned + pruning_metrics.matched() as u64;
                 continue;
             }
             *sums.entry(value.name().to_owned()).or_default() += value.as_usize() as u64;
@@ -69,10 +79,15 @@ pub fn merge(stage: &mut Vec<NodeMetrics>, node: usize, metrics: impl IntoIterat
     }
 }
 
-/// `output_rows=12, elapsed_compute=3.4ms, …` as `EXPLAIN ANALYZE` shows them: what is zero is left out.
+/// `output_rows=12, elapsed_compute=3.4ms, row_groups_pruned_statistics=2 of 3, …` as `EXPLAIN ANALYZE` shows them: what is
+/// zero is left out, but not that nothing was pruned of something.
 pub fn describe(metrics: &NodeMetrics) -> String {
-    let shown = metrics.iter().filter(|(_, value)| **value > 0).map(|(name, value)| {
-        if name.contains("time") || name.contains("elapsed") || name.contains("duration") {
+    let of = |name: &str| metrics.get(&format!("{name}{OF}")).copied();
+    let is_shown = |name: &str, value: u64| !name.ends_with(OF) && (value > 0 || of(name).is_some_and(|of| of > 0));
+    let shown = metrics.iter().filter(|(name, value)| is_shown(name, **value)).map(|(name, value)| {
+        if let Some(of) = of(name) {
+            format!("{name}={value} of {of}")
+        } else if name.contains("time") || name.contains("elapsed") || name.contains("duration") {
             format!("{name}={:.2}ms", *value as f64 / 1e6)
         } else {
             format!("{name}={value}")

@@ -31,8 +31,8 @@ use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, VacuumRequest, WriteFilesExec,
-    WriteOptions, Written,
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, PrunedScan, PrunedScans, VacuumRequest,
+    WriteFilesExec, WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
@@ -150,6 +150,8 @@ pub struct PlannedQuery {
     pub scan_bytes: u64,
     /// What it sees, which is not expired as long as this is held.
     pub catalogs: Arc<dyn CatalogProviderList>,
+    /// What the catalog's statistics have left out.
+    pub pruned: Vec<PrunedScan>,
     /// With the secrets that it may use.
     pub stores: Arc<ObjectStores>,
 }
@@ -381,6 +383,7 @@ impl Planner {
             scan_bytes: 0,
             stores: stores.clone(),
             catalogs: state.catalog_list().clone(),
+            pruned: vec![],
         };
         Ok(match planned {
             PlannedStage::Unload { .. } => unreachable!("it was returned above"),
@@ -423,6 +426,7 @@ impl Planner {
                     partitions,
                     scan_bytes: bytes,
                     catalogs: state.catalog_list().clone(),
+                    pruned: vec![],
                     stores: stores.clone(),
                 };
                 Ok(Planned::Write { query, written })
@@ -446,6 +450,7 @@ impl Planner {
     ) -> Result<(PlannedQuery, String), Failure> {
         refuse_unsupported(plan)?;
         let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
+        let optimized = lake::answer_from_catalog(optimized).await.map_err(|error| to_failure(&error))?;
         let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots, stores)).catch_unwind();
         let planned = planning.await.unwrap_or_else(|panic| {
             // Statistics come from footers, and readers panic over some malformed ones.
@@ -468,6 +473,8 @@ impl Planner {
     ) -> Result<PlannedQuery, Failure> {
         let scan_bytes = scanned_bytes(optimized, state).await?;
         let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
+        let pruned = Arc::new(PrunedScans::default());
+        state.config_mut().set_extension(pruned.clone());
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = partitions;
         options.optimizer.repartition_file_scans = partitions > 1;
@@ -488,6 +495,7 @@ impl Planner {
             partitions,
             scan_bytes,
             catalogs: state.catalog_list().clone(),
+            pruned: pruned.take(),
             stores: stores.clone(),
         })
     }
@@ -660,14 +668,17 @@ fn not_supported(what: &str) -> Failure {
     Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
 }
 
-/// Compressed bytes of the files of all scanned tables, a table counted as often as it is scanned. Of generated tables, what
-/// they would have.
+/// Compressed bytes of the files that the scans read, as far as the catalog's statistics tell; a file counted for each of them.
+/// Of generated tables, what they would have.
 async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
-    let mut tables = Vec::new();
+    let (mut tables, mut lakes) = (Vec::new(), Vec::new());
     let visited = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
         {
+            if provider.downcast_ref::<LakeTable>().is_some() {
+                lakes.push((provider.clone(), scan.filters.clone()));
+            }
             tables.push(provider);
         }
         Ok(TreeNodeRecursion::Continue)
@@ -686,8 +697,9 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
         Result::<u64, DataFusionError>::Ok(bytes * times)
     });
     let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
-    let lakes = tables.iter().filter_map(|provider| provider.downcast_ref::<LakeTable>());
-    let lakes = try_join_all(lakes.map(LakeTable::bytes)).await.map_err(|error| to_failure(&error))?;
+    let lakes = lakes.iter().filter_map(|(provider, filters)| Some((provider.downcast_ref::<LakeTable>()?, filters)));
+    let lakes = lakes.map(|(table, filters)| table.bytes(filters));
+    let lakes = try_join_all(lakes).await.map_err(|error| to_failure(&error))?;
     let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
     Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod history;
 mod model;
+mod reading;
 mod registry;
 mod scale;
 mod support;

@@ -235,6 +235,17 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// Planning over a table of very many files, and answers from the catalog alone. Ends with 1 where a target is missed.
+    Scan {
+        /// Files of the table; only the catalog knows of them.
+        #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = number(1000, 2_000_000))]
+        files: usize,
+        /// Databases beside the one that has the table.
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = number(0, 1000))]
+        databases: usize,
+        #[arg(long)]
+        json: bool,
+    },
     /// The coordinator's memory while a large result goes to a reader that does not hurry.
     SlowReader {
         #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]

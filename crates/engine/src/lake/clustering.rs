@@ -13,10 +13,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Statement, WrappedCollection};
-use frazil_catalog::{DataFile, Scalar, SortKey, Table, compare};
+use frazil_catalog::{ColumnStatistics, DataFile, Scalar, SortKey, Table, compare};
 use frazil_common::{ErrorCode, Failure};
 
 use super::dml::not_supported;
+use super::names::Seen;
 
 /// Takes the clause out of a `CREATE TABLE`, since DataFusion refuses it.
 pub fn take_cluster_by(statement: &mut ParsedStatement) -> Option<Vec<Expr>> {
@@ -118,6 +119,22 @@ fn range_of<'a>(file: &'a DataFile, place: usize, key: &SortKey) -> Option<(Edge
         (true, true) => (Edge::Null, Edge::Value(last)),
         (true, false) => (Edge::Value(first), Edge::Null),
     })
+}
+
+/// The files with what is known of the key columns, by the columns' places.
+pub(super) async fn with_key_statistics(
+    seen: &Seen,
+    table: &Table,
+    mut files: Vec<DataFile>,
+) -> frazil_catalog::Result<Vec<DataFile>> {
+    let places: Vec<usize> = places_of(table).into_iter().map(|(place, _)| place).collect();
+    let ids: Vec<_> = places.iter().map(|place| table.columns[*place].id).collect();
+    let known = seen.file_statistics(table.id, &files, &ids).await?;
+    for (file, known) in files.iter_mut().zip(known) {
+        file.statistics = vec![ColumnStatistics::default(); table.columns.len()];
+        places.iter().zip(known).for_each(|(place, one)| file.statistics[*place] = one);
+    }
+    Ok(files)
 }
 
 /// Files in the order of a table's keys, and which of them overlap another one: those that share more than an end. Of files

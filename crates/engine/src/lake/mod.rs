@@ -1,12 +1,13 @@
 //! Tables of the durable catalog as DataFusion sees them, and the statements that change them.
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
-//! `columns` (types and values of both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids`
+//! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
 //! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
+mod bloom_filters;
 mod change;
 mod clone;
 mod clustering;
@@ -19,12 +20,14 @@ mod external;
 mod field_ids;
 mod files;
 mod information;
+mod known_answers;
 mod listing;
 mod merge;
 mod names;
 mod optimize;
 mod past;
 mod places;
+mod pruned;
 mod report;
 mod rows;
 mod show;
@@ -50,11 +53,13 @@ pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
 pub use files::table_function as files_function;
+pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};
 pub use optimize::{parse_optimize, plan_optimize};
 pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
+pub use pruned::{PrunedScan, PrunedScans};
 pub use report::{Report, read_reports};
 pub use rows::RowChanges;
 pub use show::{describe, show};

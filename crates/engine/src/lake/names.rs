@@ -13,8 +13,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
-    At, ColumnId, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId, TableStatistics,
-    Transaction,
+    At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId,
+    TableStatistics, Transaction,
 };
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
@@ -58,6 +58,19 @@ impl Seen {
         match &self.transaction {
             Some(transaction) => transaction.files(table, filter).await,
             None => self.database.files(&self.view, table, filter).await,
+        }
+    }
+
+    /// What is known of columns in each of the files.
+    pub async fn file_statistics(
+        &self,
+        table: TableId,
+        files: &[DataFile],
+        columns: &[ColumnId],
+    ) -> frazil_catalog::Result<Vec<Vec<ColumnStatistics>>> {
+        match &self.transaction {
+            Some(transaction) => transaction.file_statistics(table, files, columns).await,
+            None => self.database.file_statistics(&self.view, table, files, columns).await,
         }
     }
 

@@ -18,7 +18,7 @@ use frazil_catalog::{DataFile, Relation};
 use frazil_common::{ErrorCode, Failure};
 
 use super::change::{Compaction, WriteKind, Written};
-use super::clustering::{by_key, order_of, sorted};
+use super::clustering::{by_key, order_of, sorted, with_key_statistics};
 use super::ddl::{begin, resolve};
 use super::dml::{PlannedWrite, WriteOptions};
 use super::names::Lakes;
@@ -109,11 +109,15 @@ pub async fn plan_optimize(
         }
         None => all.clone(),
     };
+    let meant = meant.to_vec();
     let clustered = order_of(&table);
     let taken = match (optimize.full, &clustered) {
         (true, _) => meant,
         (false, None) => choose(meant, options.file_bytes),
-        (false, Some(_)) => choose_by_key(by_key(&table, meant), options.file_bytes),
+        (false, Some(_)) => {
+            let known = with_key_statistics(seen, &table, meant).await.map_err(|error| to_failure(&error))?;
+            choose_by_key(by_key(&table, known), options.file_bytes)
+        }
     };
     let compaction = Compaction {
         taken: taken.iter().map(|file| file.id).collect(),

@@ -22,18 +22,31 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
-use frazil_catalog::{Bound, Column, ColumnRange, DataFile, DefaultValue, FileFilter, RangeTest, Table};
+use frazil_catalog::{
+    Bound, Column, ColumnRange, ColumnStatistics as CatalogStatistics, DataFile, DefaultValue, FileFilter, RangeTest,
+    Table, TableStatistics,
+};
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use parking_lot::Mutex;
 
 use super::columns::{scalar_of, table_schema, value_of};
 use super::names::Seen;
 use super::places::{self, ScannedFiles};
+use super::pruned::{PrunedScan, PrunedScans};
 use super::{DeletedRows, adapter_for, to_datafusion};
 
 /// The values of an `IN` list that are compared with every file.
 const LIST_MAX: usize = 64;
+/// Of the files' columns, values that a plan carries. Scans with more know the table's sums only: a plan with bounds of
+/// 100,000 files would be larger than what it saves.
+const STATISTICS_MAX: usize = 100_000;
+/// Lists of a statement's files that are kept, by what was asked of them.
+const ASKED_MAX: usize = 8;
+
+/// Files that may have rows within the ranges.
+type AskedFiles = (Vec<ColumnRange>, Arc<[DataFile]>);
 
 #[derive(Clone)]
 pub struct LakeTable {
@@ -45,6 +58,8 @@ pub struct LakeTable {
     schema: SchemaRef,
     defaults: Vec<(String, Expr)>,
     places: Option<ScannedFiles>,
+    /// The number of partitions depends on the files, and then the scan asks for them again.
+    asked: Arc<Mutex<Vec<AskedFiles>>>,
 }
 
 impl std::fmt::Debug for LakeTable {
@@ -61,7 +76,7 @@ impl LakeTable {
             Some(DefaultValue::Expression(_)) | None => None,
         };
         let defaults = table.columns.iter().filter_map(literal).collect();
-        Ok(Self { seen, table, schema: columns.clone(), columns, defaults, places: None })
+        Ok(Self { seen, table, schema: columns.clone(), columns, defaults, places: None, asked: Arc::default() })
     }
 
     /// The same table with the places of its rows as further columns. What a scan of it reads is noted in the second value.
@@ -76,14 +91,20 @@ impl LakeTable {
         &self.columns
     }
 
-    /// The files that may hold a row for which all filters are true.
-    pub async fn files_for(&self, filters: &[Expr]) -> Result<Vec<DataFile>> {
+    /// The files that may hold a row for which all filters are true, without statistics.
+    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<[DataFile]>> {
         let conjuncts = filters.iter().flat_map(|filter| split_conjunction(filter));
-        let filter = FileFilter {
-            ranges: conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect(),
-            statistics: self.table.columns.iter().map(|column| column.id).collect(),
-        };
-        self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)
+        let ranges: Vec<ColumnRange> = conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect();
+        if let Some((_, files)) = self.asked.lock().iter().find(|(asked, _)| *asked == ranges) {
+            return Ok(files.clone());
+        }
+        let filter = FileFilter { ranges: ranges.clone(), statistics: Vec::new() };
+        let files: Arc<[DataFile]> = self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?.into();
+        let mut asked = self.asked.lock();
+        if asked.len() < ASKED_MAX {
+            asked.push((ranges, files.clone()));
+        }
+        Ok(files)
     }
 
     /// What a conjunct says of one column, where statistics can tell.
@@ -150,18 +171,10 @@ impl LakeTable {
             });
         }
         split.metadata_size_hint = file.footer_size_bytes.and_then(|bytes| usize::try_from(bytes + 8).ok());
-        if self.places.is_none() {
-            return Ok(split.with_statistics(Arc::new(self.statistics_of(file))));
-        }
-        let split = split.with_partition_values(vec![places::file_value(file)]);
-        let mut split = split.with_statistics(Arc::new(self.statistics_of(file)));
-        // DataFusion adds the file's number, but not the rows'.
-        let statistics = split.statistics.take().map(|mut statistics| {
-            Arc::make_mut(&mut statistics).column_statistics.push(ColumnStatistics::new_unknown());
-            statistics
-        });
-        split.statistics = statistics;
-        Ok(split)
+        Ok(match self.places {
+            Some(_) => split.with_partition_values(vec![places::file_value(file)]),
+            None => split,
+        })
     }
 
     fn refuse_unreadable(&self, file: &DataFile) -> Result<()> {
@@ -177,10 +190,64 @@ impl LakeTable {
         Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::NotSupported, message)))
     }
 
-    fn statistics_of(&self, file: &DataFile) -> Statistics {
+    /// Positions of the columns whose statistics a scan may use.
+    fn columns_of_scan(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Vec<usize> {
+        let count = self.columns.fields().len();
+        let mut used: Vec<usize> = match projection {
+            Some(projection) => projection.iter().copied().filter(|index| *index < count).collect(),
+            None => (0..count).collect(),
+        };
+        let filtered = filters.iter().flat_map(Expr::column_refs);
+        used.extend(filtered.filter_map(|column| self.columns.index_of(&column.name).ok()));
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    /// The files with what is known of some columns, by their positions; and what is known of all files together.
+    async fn with_statistics(
+        &self,
+        files: &[DataFile],
+        columns: &[usize],
+    ) -> Result<(Vec<PartitionedFile>, Statistics)> {
+        if files.len().saturating_mul(columns.len()) > STATISTICS_MAX {
+            let splits = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
+            let rows = files.iter().map(rows_of).sum();
+            let is_certain = files.iter().all(|file| file.is_plain());
+            let bytes = files.iter().map(|file| usize::try_from(file.size_bytes).unwrap_or_default()).sum();
+            let statistics = Statistics {
+                num_rows: if is_certain { Precision::Exact(rows) } else { Precision::Inexact(rows) },
+                total_byte_size: Precision::Inexact(bytes),
+                column_statistics: vec![ColumnStatistics::new_unknown(); self.schema.fields().len()],
+            };
+            return Ok((splits, statistics));
+        }
+        let ids: Vec<_> = columns.iter().map(|index| self.table.columns[*index].id).collect();
+        let known = self.seen.file_statistics(self.table.id, files, &ids).await.map_err(to_datafusion)?;
+        let splits = files.iter().zip(known).map(|(file, known)| {
+            let statistics = self.statistics_of(file, columns, &known);
+            let mut split = self.partitioned_file(file)?.with_statistics(Arc::new(statistics));
+            if self.places.is_some() {
+                // DataFusion adds the file's number, but not the rows'.
+                split.statistics = split.statistics.take().map(|mut statistics| {
+                    Arc::make_mut(&mut statistics).column_statistics.push(ColumnStatistics::new_unknown());
+                    statistics
+                });
+            }
+            Ok(split)
+        });
+        let group = FileGroup::new(splits.collect::<Result<Vec<_>>>()?);
+        let (mut groups, statistics) = compute_all_files_statistics(vec![group], self.schema.clone(), true, false)?;
+        let splits = groups.pop().map(FileGroup::into_inner).unwrap_or_default();
+        Ok((splits, statistics))
+    }
+
+    fn statistics_of(&self, file: &DataFile, columns: &[usize], known: &[CatalogStatistics]) -> Statistics {
         // What a delete file leaves over may have other bounds, and at an old snapshot it is not told how many rows it has.
         let deleted = file.delete_file.as_ref();
-        let known = self.columns.fields().iter().zip(&file.statistics).map(|(field, known)| {
+        let mut all = vec![ColumnStatistics::new_unknown(); self.columns.fields().len()];
+        for (index, known) in columns.iter().zip(known) {
+            let field = self.columns.field(*index);
             let bound = |scalar: &Option<frazil_catalog::Scalar>| {
                 let value = scalar.as_ref().and_then(|scalar| value_of(scalar, field.data_type()));
                 match (value, field.data_type()) {
@@ -194,7 +261,7 @@ impl LakeTable {
                 }
             };
             let nulls = known.null_count.and_then(|nulls| usize::try_from(nulls).ok());
-            ColumnStatistics {
+            all[*index] = ColumnStatistics {
                 null_count: match (nulls, deleted) {
                     (None, _) => Precision::Absent,
                     (Some(nulls), None) => Precision::Exact(nulls),
@@ -203,24 +270,53 @@ impl LakeTable {
                 min_value: bound(&known.min),
                 max_value: bound(&known.max),
                 ..ColumnStatistics::new_unknown()
-            }
-        });
-        let mut columns: Vec<ColumnStatistics> = known.collect();
-        columns.resize(self.columns.fields().len(), ColumnStatistics::new_unknown());
+            };
+        }
         Statistics {
             num_rows: match deleted {
                 Some(deleted) if deleted.snapshot_filter.is_some() => Precision::Inexact(rows_of(file)),
                 _ => Precision::Exact(rows_of(file)),
             },
             total_byte_size: Precision::Inexact(usize::try_from(file.size_bytes).unwrap_or_default()),
-            column_statistics: columns,
+            column_statistics: all,
         }
     }
 
-    /// Compressed bytes of all files, for the choice of the number of partitions.
-    pub async fn bytes(&self) -> Result<u64> {
-        let statistics = self.seen.table_statistics(self.table.id, &[]).await.map_err(to_datafusion)?;
-        Ok(u64::try_from(statistics.bytes).unwrap_or_default())
+    /// Sums over the whole table, with the named columns in this order. None where the files cannot be read as they are, or
+    /// their rows are not counted for certain.
+    pub(super) async fn known(&self, columns: &[&str]) -> Result<Option<TableStatistics>> {
+        let ids = columns.iter().map(|name| self.table.column(name).map(|column| column.id));
+        let ids = ids.collect::<frazil_catalog::Result<Vec<_>>>().map_err(to_datafusion)?;
+        let known = self.seen.table_statistics(self.table.id, &ids).await.map_err(to_datafusion)?;
+        Ok(Some(known).filter(|known| known.files_not_plain == 0))
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.places.is_none()
+    }
+
+    pub(super) fn column_type(&self, name: &str) -> Option<DataType> {
+        self.schema.field_with_name(name).ok().map(|field| field.data_type().clone())
+    }
+
+    /// Compressed bytes of the files that a scan with these filters reads, for the choice of the number of partitions.
+    pub async fn bytes(&self, filters: &[Expr]) -> Result<u64> {
+        let files = self.files_for(filters).await?;
+        Ok(files.iter().map(|file| u64::try_from(file.size_bytes).unwrap_or_default()).sum())
+    }
+
+    /// What the catalog's statistics left of the table, where a statement's answer should tell.
+    async fn note_pruning(&self, state: &dyn Session, files: &[DataFile]) -> Result<()> {
+        let Some(scans) = state.config().get_extension::<PrunedScans>() else { return Ok(()) };
+        let all = self.seen.table_statistics(self.table.id, &[]).await.map_err(to_datafusion)?;
+        scans.add(PrunedScan {
+            table: format!("{}.{}", self.seen.database.name(), self.seen.view.full_name(&self.table)),
+            files: all.files,
+            files_left: files.len() as u64,
+            bytes: u64::try_from(all.bytes).unwrap_or_default(),
+            bytes_left: files.iter().map(|file| u64::try_from(file.size_bytes).unwrap_or_default()).sum(),
+        });
+        Ok(())
     }
 }
 
@@ -287,12 +383,14 @@ impl TableProvider for LakeTable {
         if let Some(scanned) = &self.places {
             scanned.note(&files);
         }
+        self.note_pruning(state, &files).await?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
-        let files = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
-        self.scan_of(state, groups, projection, limit)
+        let columns = self.columns_of_scan(projection, filters);
+        let (splits, statistics) = self.with_statistics(&files, &columns).await?;
+        let groups = FileGroup::new(splits).split_files(state.config().target_partitions().max(1));
+        self.scan_of(state, groups, statistics, projection, limit)
     }
 }
 
@@ -303,17 +401,18 @@ impl LakeTable {
             let files = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>();
             files.map(FileGroup::new)
         };
-        self.scan_of(state, groups.iter().map(group).collect::<Result<Vec<_>>>()?, None, None)
+        let groups = groups.iter().map(group).collect::<Result<Vec<_>>>()?;
+        self.scan_of(state, groups, Statistics::new_unknown(&self.schema), None, None)
     }
 
     fn scan_of(
         &self,
         state: &dyn Session,
         groups: Vec<FileGroup>,
+        statistics: Statistics,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (groups, statistics) = compute_all_files_statistics(groups, self.schema.clone(), true, false)?;
         let url = store_url(&self.table.location)?;
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let reader = CachedParquetFileReaderFactory::new(state.runtime_env().object_store(&url)?, footers);

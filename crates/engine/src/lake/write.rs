@@ -33,9 +33,11 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
 use super::table::{local_path, store_path, store_url};
@@ -233,7 +235,7 @@ impl PartitionWriter {
         let batch = self.as_stored(columns)?;
         let mut file = match self.open.take() {
             Some(file) => file,
-            None => self.create()?,
+            None => self.create(&batch)?,
         };
         for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
             *has_nan = *has_nan || contains_nan(column);
@@ -289,10 +291,16 @@ impl PartitionWriter {
         writing(error, &self.target.table)
     }
 
-    fn create(&mut self) -> Result<OpenFile> {
+    fn create(&mut self, first: &RecordBatch) -> Result<OpenFile> {
         let name = format!("frazil-{}.parquet", Uuid::now_v7());
         let path = store_path(&format!("{}{name}", self.target.location))?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder();
+        for index in columns_that_pay(first)? {
+            let column = ColumnPath::from(self.schema.field(index).name().as_str());
+            // As large as the values of a row group need: the writer makes it smaller when they are fewer than its rows.
+            properties = properties.set_column_bloom_filter_fpp(column, FALSE_POSITIVES);
+        }
+        let properties = properties
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(format!("frazil {}", env!("CARGO_PKG_VERSION")))
