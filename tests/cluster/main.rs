@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
 //! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
-//! | `FRAZIL_SEED` | seed of the random queries |
+//! | `FRAZIL_SEED` | seed of the random queries, and of the kills |
+//! | `FRAZIL_TEST_KILLS` | how many kills `kills::two_hundred_kills` makes, instead of 200 |
 
 mod support;
 
@@ -18,7 +19,9 @@ mod defaults;
 mod explain;
 mod faults;
 mod front_door;
+mod full_disks;
 mod interop;
+mod kills;
 mod lake;
 mod load;
 mod membership;
@@ -29,7 +32,9 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod secrets;
 mod sqllogic;
 mod stage_graphs;
 mod suites;
 mod transactions;
+mod warehouses;

@@ -22,7 +22,7 @@ const EVERYDAY_SEED: u64 = 2026;
 const PARTITIONS: [usize; 4] = [1, 2, 3, 7];
 
 /// `FRAZIL_SEED`, or the given one.
-fn seed_or(default: u64) -> u64 {
+pub fn seed_or(default: u64) -> u64 {
     match std::env::var("FRAZIL_SEED") {
         Ok(text) => text.parse().unwrap_or_else(|e| panic!("FRAZIL_SEED {text:?} is not a number: {e}")),
         Err(_) => default,

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use crate::changes::Changes;
 use crate::database::find_request;
 use crate::error::{CatalogError, Result};
+use crate::failpoints::Step;
 use crate::ids::{SchemaId, SnapshotId, TableId, ViewId};
 use crate::snapshot::{At, Snapshot, latest};
 use crate::sql::{Tx, Value};
@@ -92,16 +93,16 @@ pub(crate) async fn commit(mut work: Transaction, info: CommitInfo) -> Result<Co
         })?;
     }
     check_sources(&work, latest.id).await?;
-    reach(&work, "BeforeRows")?;
+    reach(&work, Step::BeforeRows)?;
     schema::write(&mut tx, &work, &diff, &mut draw, latest.id).await?;
     data::write(&mut tx, &work, &mut draw, latest.id).await?;
-    reach(&work, "AfterRows")?;
+    reach(&work, Step::AfterRows)?;
     let schema_version = write_snapshot(&mut tx, &latest, &draw, &changes, &info).await?;
     schema::write_versions(&mut tx, &diff, &draw, schema_version).await?;
-    reach(&work, "BeforeCommit")?;
+    reach(&work, Step::BeforeCommit)?;
     tx.commit().await?;
     work.database.committed(draw.snapshot);
-    reach(&work, "AfterCommit")?;
+    reach(&work, Step::AfterCommit)?;
     Ok(Committed { snapshot: draw.snapshot, schemas: draw.schemas, tables: draw.tables, views: draw.views })
 }
 
@@ -202,19 +203,12 @@ async fn write_snapshot(
     Ok(schema_version)
 }
 
-#[cfg(any(test, feature = "failpoints"))]
-fn reach(work: &Transaction, step: &str) -> Result<()> {
-    use crate::failpoints::Step;
-    let step = match step {
-        "BeforeRows" => Step::BeforeRows,
-        "AfterRows" => Step::AfterRows,
-        "BeforeCommit" => Step::BeforeCommit,
-        _ => Step::AfterCommit,
-    };
-    work.database.inner.failpoint.lock().as_ref().map_or(Ok(()), |hook| hook(step))
-}
-
-#[cfg(not(any(test, feature = "failpoints")))]
-fn reach(_: &Transaction, _: &str) -> Result<()> {
+fn reach(work: &Transaction, step: Step) -> Result<()> {
+    frazil_common::failpoint::reach(step.point());
+    #[cfg(test)]
+    if let Some(hook) = work.database.inner.failpoint.lock().as_ref() {
+        return hook(step);
+    }
+    _ = work;
     Ok(())
 }

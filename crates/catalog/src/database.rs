@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     pins: Mutex<BTreeMap<SnapshotId, usize>>,
     /// Commits of this process take turns here rather than by SQLite's polling.
     pub(crate) committing: tokio::sync::Mutex<()>,
-    #[cfg(any(test, feature = "failpoints"))]
+    #[cfg(test)]
     pub(crate) failpoint: crate::failpoints::Hook,
 }
 
@@ -129,7 +129,7 @@ impl Database {
             seen: Mutex::new(SnapshotId(0)),
             pins: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
-            #[cfg(any(test, feature = "failpoints"))]
+            #[cfg(test)]
             failpoint: Default::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -333,8 +333,8 @@ impl Database {
         self.inner.sql.close().await;
     }
 
-    #[cfg(any(test, feature = "failpoints"))]
-    pub fn set_failpoint(&self, hook: impl Fn(crate::failpoints::Step) -> Result<()> + Send + Sync + 'static) {
+    #[cfg(test)]
+    pub(crate) fn set_failpoint(&self, hook: impl Fn(crate::failpoints::Step) -> Result<()> + Send + Sync + 'static) {
         *self.inner.failpoint.lock() = Some(Box::new(hook));
     }
 }

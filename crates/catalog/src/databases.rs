@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use frazil_common::failpoint;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Result};
 use crate::ids::{SchemaId, TableId};
 use crate::lock::CatalogLock;
+use crate::secrets;
 use crate::snapshot::{At, SnapshotView};
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
@@ -65,7 +67,11 @@ impl std::fmt::Debug for RegistrySql {
 
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_database(database_id VARCHAR PRIMARY KEY, name VARCHAR NOT NULL, \
                       store VARCHAR NOT NULL UNIQUE, data_path VARCHAR NOT NULL, created_at VARCHAR NOT NULL, \
-                      dropped_at VARCHAR)";
+                      dropped_at VARCHAR); \
+                      CREATE TABLE IF NOT EXISTS frazil_request(request_id VARCHAR PRIMARY KEY, done VARCHAR NOT NULL, \
+                      done_at VARCHAR NOT NULL)";
+/// Answers to requests are kept for so long: a client that lost one asks again much sooner.
+const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 const COLUMNS: &str = "database_id, name, store, data_path, created_at, dropped_at";
 const REGISTRY_SCHEMA: &str = "frazil";
 
@@ -77,7 +83,9 @@ impl Databases {
             Backing::Directory(directory) => {
                 std::fs::create_dir_all(directory).map_err(|e| CatalogError::io(doing, e))?;
                 let lock = CatalogLock::take(&directory.join("frazil.lock"), holder)?;
-                (Sql::open_sqlite(&directory.join("frazil.db"), true).await?, Some(lock))
+                let file = directory.join("frazil.db");
+                keep_private(&file).map_err(|e| CatalogError::io(doing, e))?;
+                (Sql::open_sqlite(&file, true).await?, Some(lock))
             }
             Backing::Postgres(url) => {
                 let sql = Sql::open_postgres(url, REGISTRY_SCHEMA).await?;
@@ -86,16 +94,22 @@ impl Databases {
                 tx.script(doing, "SELECT pg_advisory_xact_lock(7023401985)").await?;
                 tx.script(doing, &format!("CREATE SCHEMA IF NOT EXISTS {REGISTRY_SCHEMA}")).await?;
                 tx.script(doing, TABLES).await?;
+                tx.script(doing, secrets::TABLE).await?;
                 tx.commit().await?;
                 (sql, None)
             }
         };
         let mut tx = begin_ddl(&sql).await?;
         tx.script(doing, TABLES).await?;
+        tx.script(doing, secrets::TABLE).await?;
         tx.commit().await?;
         let data_root = if data_root.ends_with('/') { data_root.to_owned() } else { format!("{data_root}/") };
         let inner = Registry { backing, sql: RegistrySql(sql), data_root, open: Mutex::default(), _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn registry(&self) -> &Sql {
+        &self.inner.sql.0
     }
 
     /// Ends all connections, and so leaves files that are whole by themselves, without a log beside them. Nothing can be done
@@ -138,6 +152,11 @@ impl Databases {
     }
 
     pub async fn create(&self, name: &str) -> Result<Database> {
+        self.create_for(name, None, None).await
+    }
+
+    /// With a schema besides DuckLake's own, for a request that is applied once.
+    pub async fn create_for(&self, name: &str, schema: Option<&str>, request: Option<&str>) -> Result<Database> {
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$';
         if name.is_empty() || name.len() > 200 || !name.bytes().all(good) {
             return Err(CatalogError::Invalid(format!(
@@ -170,6 +189,12 @@ impl Databases {
                 (store, database)
             }
         };
+        if let Some(schema) = schema {
+            let mut transaction = database.begin(database.snapshot(At::Latest).await?);
+            transaction.create_schema(schema)?;
+            transaction.commit(CommitInfo::default()).await?;
+        }
+        failpoint::reach("database.made");
         let row = vec![
             Value::text(id.to_string()),
             Value::text(name),
@@ -184,13 +209,20 @@ impl Databases {
             &[row],
         )
         .await?;
+        note_request(&mut tx, request, &format!("database {name} created")).await?;
         tx.commit().await?;
+        failpoint::reach("database.registered");
         self.inner.open.lock().await.insert(id, database.clone());
         Ok(database)
     }
 
     /// Drops a database. It can be undropped until it is purged.
     pub async fn drop(&self, name: &str) -> Result<()> {
+        self.drop_for(name, None).await
+    }
+
+    /// For a request that is applied once.
+    pub async fn drop_for(&self, name: &str, request: Option<&str>) -> Result<()> {
         let record = self.record(name).await?;
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let sql = "UPDATE frazil_database SET dropped_at = $1 WHERE database_id = $2 AND dropped_at IS NULL";
@@ -198,6 +230,7 @@ impl Databases {
         if tx.execute("dropping a database", sql, &args).await? == 0 {
             return Err(CatalogError::UndefinedDatabase(name.to_owned()));
         }
+        note_request(&mut tx, request, &format!("database {name} dropped")).await?;
         tx.commit().await?;
         self.inner.open.lock().await.remove(&record.id);
         Ok(())
@@ -205,6 +238,11 @@ impl Databases {
 
     /// Restores the database of that name that was dropped last.
     pub async fn undrop(&self, name: &str) -> Result<Database> {
+        self.undrop_for(name, None).await
+    }
+
+    /// For a request that is applied once.
+    pub async fn undrop_for(&self, name: &str, request: Option<&str>) -> Result<Database> {
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let records = read_records(&mut tx).await?;
         if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
@@ -214,6 +252,7 @@ impl Databases {
         let record = dropped.ok_or_else(|| CatalogError::UndefinedDatabase(name.to_owned()))?;
         let sql = "UPDATE frazil_database SET dropped_at = NULL WHERE database_id = $1";
         tx.execute("restoring a database", sql, &[Value::text(record.id.to_string())]).await?;
+        note_request(&mut tx, request, &format!("database {name} restored")).await?;
         tx.commit().await?;
         self.open_record(&record).await
     }
@@ -245,6 +284,13 @@ impl Databases {
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// What was done for a request that created, dropped or restored a database.
+    pub async fn find_request(&self, request: &str) -> Result<Option<String>> {
+        let mut tx = self.inner.sql.0.read().await?;
+        let sql = "SELECT done FROM frazil_request WHERE request_id = $1";
+        tx.first("looking for a request", sql, &[Value::text(request)], |row| row.text(0).map(str::to_owned)).await
     }
 
     /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].
@@ -305,6 +351,15 @@ async fn copy_contents(source: &Database, view: &SnapshotView, target: &Database
     tx.commit(info).await.map(|_| ())
 }
 
+pub(crate) async fn note_request(tx: &mut Tx, request: Option<&str>, done: &str) -> Result<()> {
+    let Some(request) = request else { return Ok(()) };
+    let now = SystemTime::now();
+    let kept_from = Value::text(time::format_moment(now - REQUESTS_KEPT));
+    tx.execute("forgetting requests", "DELETE FROM frazil_request WHERE done_at < $1", &[kept_from]).await?;
+    let row = vec![Value::text(request), Value::text(done), Value::text(time::format_moment(now))];
+    tx.insert("noting a request", "frazil_request", "request_id, done, done_at", &[row]).await
+}
+
 async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {
     let sql = format!("SELECT {COLUMNS} FROM frazil_database ORDER BY name, created_at");
     tx.all("listing databases", &sql, &[], |row| {
@@ -319,6 +374,13 @@ async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {
         })
     })
     .await
+}
+
+/// The registry holds secrets. SQLite gives its other files the same mode.
+fn keep_private(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    opened.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
 /// A file that stays behind is in nobody's way: names of files are looked for before they are used.

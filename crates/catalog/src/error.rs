@@ -25,6 +25,8 @@ pub enum CatalogError {
 
     #[error("database \"{0}\" already exists")]
     DuplicateDatabase(String),
+    #[error("secret \"{0}\" already exists")]
+    DuplicateSecret(String),
     #[error("schema \"{0}\" already exists")]
     DuplicateSchema(String),
     #[error("table or view \"{0}\" already exists")]
@@ -57,6 +59,9 @@ pub enum CatalogError {
     /// The metadata database cannot be reached, or did not answer within its limits.
     #[error("the catalog is unavailable while {doing}: {source}")]
     Unavailable { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// There is no room left for the metadata database. Nothing was changed.
+    #[error("the catalog's disk is full: it failed while {doing}: {source}")]
+    DiskFull { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the catalog is corrupt: {0}")]
     Corrupt(String),
     /// The metadata database refused a statement of ours.
@@ -73,6 +78,7 @@ impl CatalogError {
             Self::UndefinedColumn { .. } => ErrorCode::UndefinedColumn,
             Self::UndefinedSnapshot { .. } => ErrorCode::UndefinedSnapshot,
             Self::DuplicateDatabase(_) => ErrorCode::DuplicateDatabase,
+            Self::DuplicateSecret(_) => ErrorCode::DuplicateObject,
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,
             Self::DuplicateTable(_) => ErrorCode::DuplicateTable,
             Self::DuplicateColumn { .. } => ErrorCode::DuplicateColumn,
@@ -83,6 +89,7 @@ impl CatalogError {
             Self::RequestCommitted { .. } => ErrorCode::InvalidArgument,
             Self::Locked { .. } => ErrorCode::CatalogLocked,
             Self::Unavailable { .. } => ErrorCode::CatalogUnavailable,
+            Self::DiskFull { .. } => ErrorCode::DiskFull,
             Self::Corrupt(_) => ErrorCode::CatalogCorrupt,
             Self::Storage { .. } => ErrorCode::Internal,
         }
@@ -94,6 +101,11 @@ impl CatalogError {
 
     /// Sorts an error of the SQL driver: waiting and connections are worth another try, the rest is not.
     pub(crate) fn sql(doing: &'static str, error: sqlx::Error) -> Self {
+        // SQLITE_FULL, and what it says where its index in shared memory cannot grow.
+        let full = error.as_database_error().and_then(|database| database.code());
+        if full.is_some_and(|code| matches!(code.as_ref(), "13" | "4874" | "53100")) {
+            return Self::DiskFull { doing, source: Box::new(error) };
+        }
         let transient = match &error {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 true
@@ -114,7 +126,10 @@ impl CatalogError {
     }
 
     pub(crate) fn io(doing: &'static str, error: std::io::Error) -> Self {
-        Self::Unavailable { doing, source: Box::new(error) }
+        match frazil_common::failure::is_disk_full(&error) {
+            true => Self::DiskFull { doing, source: Box::new(error) },
+            false => Self::Unavailable { doing, source: Box::new(error) },
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod secrets;
 
 mod files;
 mod prune;
@@ -29,8 +30,7 @@ mod changes;
 mod commit;
 mod copy;
 mod expire;
-#[cfg(any(test, feature = "failpoints"))]
-pub mod failpoints;
+mod failpoints;
 mod ledger;
 mod transaction;
 
@@ -50,6 +50,7 @@ pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId,
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use scalar::{Scalar, compare};
+pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
 pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
 pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

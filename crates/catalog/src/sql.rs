@@ -13,7 +13,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite};
 
 use crate::error::{CatalogError, Result};
 
@@ -86,6 +86,12 @@ impl Sql {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_WAIT_MAX)
             .idle_timeout(Duration::from_secs(60))
+            // SQLite itself rolls back where its disk is full. sqlx's own ROLLBACK fails then, and it goes on to count a
+            // transaction that is none: such a connection could never begin another.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options)
             .await
             .map_err(|e| CatalogError::sql("opening the metadata file", e))?;

@@ -17,6 +17,7 @@ pub mod command;
 
 pub mod config;
 pub mod directory;
+pub mod failpoints;
 pub mod failure;
 pub mod signals;
 pub mod telemetry;

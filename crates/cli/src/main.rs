@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use frazil_cli::command::{self, Arguments};
+use frazil_cli::failpoints;
 use frazil_cli::failure::CommandError;
 use frazil_cli::signals;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory_warm();
     signals::follow_parent();
+    failpoints::look_out();
     match command::run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,7 +19,7 @@ use crate::signals::StopSignals;
 /// Above the server's own limit.
 const DOOR_LIMIT: Duration = Duration::from_secs(6);
 
-pub async fn run_coordinator(config: Config) -> Result<(), CommandError> {
+pub async fn run_coordinator(mut config: Config) -> Result<(), CommandError> {
     let mut signals = StopSignals::new()?;
     let _claim = directory::claim(&config.cluster.data)?;
     let secret = create_cluster_secret(&config.cluster)?;
@@ -28,6 +28,8 @@ pub async fn run_coordinator(config: Config) -> Result<(), CommandError> {
         TcpListener::bind(&listen).await.map_err(CommandError::doing(format_args!("listening on {listen}")))?;
     let address = listener.local_addr().map_err(CommandError::doing("reading the address listened on"))?;
 
+    // Whom others are told of, with the port that was found.
+    config.coordinator.http_listen = address.to_string();
     let storage = Arc::new(config.storage);
     let coordinator = Coordinator::start(config.coordinator, storage, secret, config.cluster.data).await?;
     let stop = CancellationToken::new();

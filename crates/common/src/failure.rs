@@ -23,6 +23,9 @@ pub enum ErrorCode {
     DuplicateSchema,
     DuplicateTable,
     DuplicateColumn,
+    /// A secret, or what else has a name and is none of the above.
+    UndefinedObject,
+    DuplicateObject,
     /// A schema that is to be dropped and still has tables or views.
     DependentObjects,
     /// SQL that is well-formed but does not type or plan.
@@ -43,6 +46,8 @@ pub enum ErrorCode {
     TooComplex,
     /// Memory or disk limits.
     ResourcesExhausted,
+    /// No room is left where something is to be written: table files, the catalog, spilled rows, kept results.
+    DiskFull,
     /// The admission queue is full, or waiting in it took too long.
     TooManyStatements,
     /// A file that is missing or cannot be read.
@@ -83,7 +88,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 40] = [
+    pub const ALL: [ErrorCode; 43] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -95,6 +100,8 @@ impl ErrorCode {
         Self::DuplicateSchema,
         Self::DuplicateTable,
         Self::DuplicateColumn,
+        Self::UndefinedObject,
+        Self::DuplicateObject,
         Self::DependentObjects,
         Self::InvalidStatement,
         Self::InvalidArgument,
@@ -105,6 +112,7 @@ impl ErrorCode {
         Self::NotSupported,
         Self::TooComplex,
         Self::ResourcesExhausted,
+        Self::DiskFull,
         Self::TooManyStatements,
         Self::FileUnavailable,
         Self::FileCorrupt,
@@ -140,6 +148,8 @@ impl ErrorCode {
             Self::DuplicateSchema => "42P06",
             Self::DuplicateTable => "42P07",
             Self::DuplicateColumn => "42701",
+            Self::UndefinedObject => "42704",
+            Self::DuplicateObject => "42710",
             Self::DependentObjects => "2BP01",
             Self::InvalidStatement => "42000",
             Self::InvalidArgument | Self::RequestIdReused => "22023",
@@ -149,6 +159,7 @@ impl ErrorCode {
             Self::NotSupported => "0A000",
             Self::TooComplex => "54001",
             Self::ResourcesExhausted => "53200",
+            Self::DiskFull => "53100",
             Self::TooManyStatements => "53300",
             Self::FileUnavailable => "58030",
             Self::FileCorrupt => "58P03",
@@ -185,6 +196,8 @@ impl ErrorCode {
             Self::DuplicateSchema => "002002",
             Self::DuplicateTable => "002002",
             Self::DuplicateColumn => "002025",
+            Self::UndefinedObject => "002003",
+            Self::DuplicateObject => "002002",
             Self::DependentObjects => "002269",
             Self::InvalidStatement => "002000",
             Self::InvalidArgument => "391920",
@@ -195,6 +208,7 @@ impl ErrorCode {
             Self::NotSupported => "000002",
             Self::TooComplex => "000914",
             Self::ResourcesExhausted => "300005",
+            Self::DiskFull => "300006",
             Self::TooManyStatements => "000625",
             Self::FileUnavailable => "253006",
             Self::FileCorrupt => "100183",
@@ -236,6 +250,7 @@ impl ErrorCode {
                 | Self::NoExecutors
                 | Self::ExecutorLost
                 | Self::ResourcesExhausted
+                | Self::DiskFull
                 | Self::Conflict
                 | Self::CatalogUnavailable
         )
@@ -306,6 +321,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether somewhere below an error a disk or a quota was full.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let io = current.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge)) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
 
 #[cfg(test)]
 mod tests {

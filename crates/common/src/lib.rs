@@ -2,6 +2,7 @@
 //!
 //! Owns nothing that runs: no DataFusion, no tonic, no axum. Start with [`failure`], which every layer reports through.
 
+pub mod failpoint;
 pub mod failure;
 pub mod ids;
 pub mod units;

@@ -56,6 +56,7 @@ impl Coordinator {
         data_directory: PathBuf,
     ) -> Result<Self, Failure> {
         let internal = |error: std::io::Error| Failure::internal(format!("coordinator: {error}"));
+        storage.check()?;
         // First, since another coordinator may hold it: nothing has to be taken back then.
         let databases = open_catalog(&options, &data_directory).await?;
         let (data_listener, data_address) = bind(&options.data_listen).await?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_engine::secrets::redact;
 use frazil_proto::v1;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -183,7 +184,7 @@ impl Statement {
         let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
         StatementStatus {
             id: self.id,
-            sql: self.request.sql.clone(),
+            sql: redact(&self.request.sql).into_owned(),
             phase: state.phase,
             created_ms: milliseconds(self.created),
             ended_ms: state.ended.map(milliseconds),

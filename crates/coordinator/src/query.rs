@@ -17,6 +17,7 @@ use frazil_engine::errors::{panic_message, to_failure};
 use frazil_engine::metrics::{self, NodeMetrics};
 use frazil_engine::planner::PlannedQuery;
 use frazil_engine::runtime::CpuRuntime;
+use frazil_engine::secrets::SecretRecord;
 use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeReadExec, Hub, Token};
 use frazil_proto::convert::{boot_id_to_bytes, query_id_to_bytes};
 use frazil_proto::v1;
@@ -234,6 +235,7 @@ impl QueryRunner {
         let own = v1::Peer { executor_id: String::new(), data_address: self.hub.address().to_owned() };
         let peers: Vec<v1::Peer> = peers.chain([own]).collect();
         let left = options.deadline.saturating_duration_since(Instant::now());
+        let secrets: Vec<v1::Secret> = query.stores.secrets_in_use().iter().map(|secret| to_message(secret)).collect();
         let requests = participants.into_iter().zip(messages).enumerate().map(|(index, (participant, tasks))| {
             let request = v1::RunRequest {
                 query_id: query_id_to_bytes(id),
@@ -247,6 +249,7 @@ impl QueryRunner {
                 attempt,
                 time_limit_ms: left.as_millis() as u64,
                 metrics: options.metrics,
+                secrets: secrets.clone(),
             };
             (participant, request)
         });
@@ -483,5 +486,15 @@ impl RunReport {
             metrics::merge(&mut stage.nodes, node, values.iter().map(|(name, value)| (name.clone(), *value)));
         }
         self.tasks.push(TaskReport { executor, stage: id, scanned_bytes, figures: task });
+    }
+}
+
+fn to_message(secret: &SecretRecord) -> v1::Secret {
+    v1::Secret {
+        id: secret.id.as_bytes().to_vec().into(),
+        name: secret.name.clone(),
+        kind: secret.kind.clone(),
+        scope: secret.scope.clone(),
+        options: secret.options.clone().into_iter().collect(),
     }
 }

@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
+use frazil_common::failure::is_disk_full;
 use frazil_common::{ByteSize, ErrorCode, Failure, StatementId};
 use parking_lot::Mutex;
 
@@ -181,7 +182,10 @@ impl ResultWriter {
 }
 
 fn write_file(path: &Path, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<u64, Failure> {
-    let failed = |error: &dyn std::fmt::Display| on_disk(path, error);
+    let failed = |error: &(dyn std::error::Error + 'static)| match is_disk_full(error) {
+        true => Failure::new(ErrorCode::DiskFull, format!("the disk is full: kept result {}: {error}", path.display())),
+        false => on_disk(path, error),
+    };
     let file = File::create(path).map_err(|error| failed(&error))?;
     let mut writer = FileWriter::try_new(BufWriter::new(file), schema).map_err(|error| failed(&error))?;
     for batch in batches {

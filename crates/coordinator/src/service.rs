@@ -287,9 +287,8 @@ async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
     let request = &statement.request;
     if let Some(id) = request.request_id
-        && let Some(snapshot) = writes::committed_before(inner, id).await?
+        && let Some(done) = writes::committed_before(inner, id).await?
     {
-        let done = format!("the request {id} was applied before, as snapshot {snapshot}");
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use frazil_catalog::{CommitInfo, Transaction};
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, failpoint};
 use frazil_engine::lake::Change;
 use frazil_engine::session_statements::SessionChange;
 
@@ -45,12 +45,14 @@ impl Scope {
             Change::Nothing { done } => Ok(done),
             Change::Commit { transaction, done } => self.finish(statement, *transaction).await.map(|()| done),
             _ if matches!(self, Self::Transaction(_)) => {
-                let message = "databases cannot be created, dropped or restored in a transaction";
+                let message = "databases and secrets cannot be created, dropped or restored in a transaction";
                 Err(Failure::new(ErrorCode::TransactionOpen, message))
             }
             change => {
                 let _committing = statement.committing();
-                change.perform(&inner.databases, commit_info(statement)).await
+                let done = change.perform(&inner.databases, commit_info(statement)).await;
+                failpoint::reach("write.committed");
+                done
             }
         }
     }
@@ -61,6 +63,7 @@ async fn commit(statement: &Statement, change: Transaction) -> Result<(), Failur
     let committed = change.commit(commit_info(statement)).await;
     let committed = committed.map_err(|error| Failure::new(error.code(), error.to_string()))?;
     tracing::info!(statement = %statement.id, snapshot = %committed.snapshot, "committed");
+    failpoint::reach("write.committed");
     Ok(())
 }
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use frazil_catalog::SnapshotId;
-use frazil_common::{ErrorCode, Failure};
-use frazil_engine::lake::{Answer, Written, read_reports};
+use frazil_common::{ErrorCode, Failure, failpoint};
+use frazil_engine::lake::{Answer, Begun, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -15,15 +14,16 @@ use crate::query::RunOptions;
 use crate::service::Inner;
 use crate::transactions::Scope;
 
-/// The snapshot that a request of this id has made before, its answer having been lost.
-pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<SnapshotId>, Failure> {
+/// What a request of this id has done before, its answer having been lost.
+pub async fn committed_before(inner: &Inner, request: Uuid) -> Result<Option<String>, Failure> {
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
         if let Some(snapshot) = database.find_request(&request.to_string()).await.map_err(failed)? {
-            return Ok(Some(snapshot));
+            return Ok(Some(format!("the request {request} was applied before, as snapshot {snapshot}")));
         }
     }
-    Ok(None)
+    let done = inner.databases.find_request(&request.to_string()).await.map_err(failed)?;
+    Ok(done.map(|done| format!("the request {request} was applied before: {done}")))
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.
@@ -36,10 +36,13 @@ pub async fn write(
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
     scope.check(&written.transaction)?;
+    failpoint::reach("write.planned");
     let mut tries = 0;
-    let reports = loop {
-        match run(inner, query, options).await {
-            Ok(reports) => break reports,
+    let (reports, mut begun) = loop {
+        // What was written and reported by a try that fails, or is cancelled, is removed.
+        let (location, mut begun) = written.place(&query.context)?;
+        match run(inner, query, options, &location, &mut begun).await {
+            Ok(reports) => break (reports, begun),
             // Nothing of it is seen before the commit: other executors write all of it again, into other files.
             Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
                 tries += 1;
@@ -48,9 +51,17 @@ pub async fn write(
             Err(failure) => return Err(failure),
         }
     };
+    failpoint::reach("write.reported");
+    let paths = begun.take();
     let (transaction, answer) = written.complete(read_reports(&reports)?)?;
-    scope.finish(statement, transaction).await?;
-    counted(answer)
+    let finished = scope.finish(statement, transaction).await;
+    if let Err(failure) = &finished
+        && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
+    {
+        // Surely not committed. After other failures nobody knows.
+        begun.put_back(paths);
+    }
+    finished.and_then(|()| counted(answer))
 }
 
 /// A change that removes rows and writes none.
@@ -65,11 +76,19 @@ pub async fn remove(
     counted(answer)
 }
 
-async fn run(inner: &Arc<Inner>, query: &PlannedQuery, options: &RunOptions) -> Result<Vec<RecordBatch>, Failure> {
+async fn run(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    options: &RunOptions,
+    location: &str,
+    begun: &mut Begun,
+) -> Result<Vec<RecordBatch>, Failure> {
     let mut running = inner.runner.run(query, options).await?;
     let mut reports = Vec::new();
     while let Some(batch) = running.next().await {
-        reports.push(batch?);
+        let batch = batch?;
+        begun.add_reported(location, &batch)?;
+        reports.push(batch);
     }
     Ok(reports)
 }

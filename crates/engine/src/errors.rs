@@ -3,6 +3,7 @@
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use frazil_common::failure::is_disk_full;
 use frazil_common::{ErrorCode, Failure};
 use frazil_exchange::find_failure;
 
@@ -14,7 +15,10 @@ pub fn to_failure(error: &DataFusionError) -> Failure {
     if let Some(failure) = find_failure(error) {
         return failure;
     }
-    let (code, message) = classify(error);
+    let (code, message) = match is_disk_full(error) {
+        true => (ErrorCode::DiskFull, format!("the disk is full: {}", classify(error).1)),
+        false => classify(error),
+    };
     let mut failure = Failure::new(code, shorten(tidy(&message)));
     if let Some((line, column)) = position(error) {
         failure = failure.at_position(line, column);
@@ -54,12 +58,13 @@ fn classify(error: &DataFusionError) -> (ErrorCode, String) {
         }
         DataFusionError::Configuration(message) => (ErrorCode::InvalidArgument, message.clone()),
         DataFusionError::ResourcesExhausted(message) => (ErrorCode::ResourcesExhausted, message.clone()),
-        DataFusionError::ObjectStore(store) => (ErrorCode::FileUnavailable, store.to_string()),
-        DataFusionError::IoError(io) => match io.kind() {
-            std::io::ErrorKind::StorageFull => (ErrorCode::ResourcesExhausted, format!("the disk is full: {io}")),
-            _ => (ErrorCode::FileUnavailable, io.to_string()),
-        },
-        DataFusionError::ParquetError(parquet) => (ErrorCode::FileCorrupt, parquet.to_string()),
+        DataFusionError::ObjectStore(store) => (store_code(store), store.to_string()),
+        DataFusionError::IoError(io) => (ErrorCode::FileUnavailable, io.to_string()),
+        DataFusionError::ParquetError(parquet) => {
+            // A file that cannot be fetched is not a corrupt one.
+            let code = find_store_error(parquet.as_ref()).map_or(ErrorCode::FileCorrupt, store_code);
+            (code, parquet.to_string())
+        }
         DataFusionError::ArrowError(arrow, _) => (arrow_code(arrow), arrow.to_string()),
         DataFusionError::Execution(message) => (execution_code(message), message.clone()),
         DataFusionError::ExecutionJoin(join) if join.is_panic() => {
@@ -73,6 +78,27 @@ fn classify(error: &DataFusionError) -> (ErrorCode, String) {
         },
         other => (ErrorCode::Internal, other.strip_backtrace()),
     }
+}
+
+fn store_code(error: &object_store::Error) -> ErrorCode {
+    match error {
+        object_store::Error::NotSupported { .. } => ErrorCode::NotSupported,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            ErrorCode::AccessDenied
+        }
+        _ => ErrorCode::FileUnavailable,
+    }
+}
+
+fn find_store_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a object_store::Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(store) = current.downcast_ref() {
+            return Some(store);
+        }
+        cause = current.source();
+    }
+    None
 }
 
 /// DataFusion runs declarations, so what is wrong with one is an execution error, too.

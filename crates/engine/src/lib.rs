@@ -24,6 +24,7 @@ pub mod planner;
 pub mod rules;
 pub mod runtime;
 pub mod scan;
+pub mod secrets;
 pub mod session;
 pub mod session_statements;
 pub mod single;

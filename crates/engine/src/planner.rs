@@ -1,5 +1,6 @@
 //! From SQL text to a physical plan, off the I/O threads: on a thread of its own with a large stack, for a limited time.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -33,8 +34,9 @@ use crate::lake::{
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
+use crate::secrets::{self, SecretStatement, Secrets};
 use crate::session_statements::{SessionChange, session_change};
-use crate::storage::StorageOptions;
+use crate::storage::{ObjectStores, StorageOptions};
 use crate::{explain, session, session_statements, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
@@ -122,6 +124,8 @@ pub struct PlannedQuery {
     pub partitions: usize,
     /// Compressed bytes of all files it may read.
     pub scan_bytes: u64,
+    /// With the secrets that it may use.
+    pub stores: Arc<ObjectStores>,
 }
 
 /// Plans statements over the catalog's databases.
@@ -130,6 +134,7 @@ pub struct Planner {
     databases: Databases,
     external: Arc<ExternalTables>,
     storage: Arc<StorageOptions>,
+    stores: ObjectStores,
     options: PlannerOptions,
     permits: Arc<Semaphore>,
     threads: DeepThreads,
@@ -150,7 +155,8 @@ impl Planner {
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
         let external = Arc::default();
-        Ok(Arc::new(Self { base, databases, external, storage, options, permits, threads, io }))
+        let stores = ObjectStores::new(storage.clone());
+        Ok(Arc::new(Self { base, databases, external, storage, stores, options, permits, threads, io }))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -203,6 +209,19 @@ impl Planner {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
         };
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let sql = match secrets::parse(&request.sql)? {
+            None => Cow::Borrowed(request.sql.as_str()),
+            Some(SecretStatement::Show) => Cow::Owned(secrets::show(stores.secrets())),
+            Some(SecretStatement::Create { secret, if_exists }) => {
+                self.storage.check_secret(&secret.options)?;
+                return Ok(Planned::Change(Change::CreateSecret { secret, if_exists }));
+            }
+            Some(SecretStatement::Drop { name, if_exists }) => {
+                return Ok(Planned::Change(Change::DropSecret { name, if_exists }));
+            }
+        };
         let mut state = session::statement_state(
             &self.base,
             lake::catalogs(&lakes, &self.base),
@@ -210,6 +229,7 @@ impl Planner {
             request.database.as_deref(),
             request.schema.as_deref(),
             &request.settings,
+            stores.clone(),
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
@@ -221,12 +241,12 @@ impl Planner {
         }
         let writing =
             WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
-        if let Some(optimize) = lake::parse_optimize(&request.sql)? {
+        if let Some(optimize) = lake::parse_optimize(&sql)? {
             let partitions = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, request.slots));
             let write = lake::plan_optimize(&optimize, &lakes, &state, writing, partitions).await?;
-            return self.plan_write(write, &mut state, forced, request.slots).await;
+            return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
-        let mut statement = parse_one(&state, &request.sql)?;
+        let mut statement = parse_one(&state, &sql)?;
         explain::check_options(&mut statement)?;
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
@@ -243,7 +263,7 @@ impl Planner {
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), &lakes, &state, writing).await?;
         if let Some(write) = write {
-            return self.plan_write(write, &mut state, forced, request.slots).await;
+            return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
             LogicalPlan::Ddl(ddl) => self.declare(ddl, state).await.map(Planned::Done),
@@ -253,17 +273,18 @@ impl Planner {
             }
             LogicalPlan::Explain(explain) => {
                 explain::check_format(&explain.explain_format)?;
-                let (query, logical) = self.plan_query(&mut state, &explain.plan, forced, request.slots).await?;
+                let (query, logical) =
+                    self.plan_query(&mut state, &explain.plan, forced, request.slots, &stores).await?;
                 let physical = explain.verbose.then(|| explain::with_statistics(&query.plan));
                 Ok(Planned::Explain { query, logical, physical })
             }
             LogicalPlan::Analyze(analyze) => {
                 explain::check_format(&analyze.format)?;
-                let (query, _) = self.plan_query(&mut state, &analyze.input, forced, request.slots).await?;
+                let (query, _) = self.plan_query(&mut state, &analyze.input, forced, request.slots, &stores).await?;
                 Ok(Planned::Analyze { query, verbose: analyze.verbose })
             }
             query => {
-                let (query, _) = self.plan_query(&mut state, &query, forced, request.slots).await?;
+                let (query, _) = self.plan_query(&mut state, &query, forced, request.slots, &stores).await?;
                 Ok(Planned::Query(query))
             }
         }
@@ -275,12 +296,13 @@ impl Planner {
         state: &mut SessionState,
         forced: Option<usize>,
         slots: usize,
+        stores: &Arc<ObjectStores>,
     ) -> Result<Planned, Failure> {
         match write {
             PlannedWrite::Change(change) => Ok(Planned::Change(change)),
             PlannedWrite::NoRows { written, rows } => Ok(Planned::Remove { written, rows }),
             PlannedWrite::Rows { input, target, table_schema, order, written } => {
-                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                let (mut query, _) = self.plan_query(state, &input, forced, slots, stores).await?;
                 let rows = lake::sorted(query.plan, order);
                 query.plan = Arc::new(WriteFilesExec::new(rows, target, table_schema));
                 query.schema = query.plan.schema();
@@ -294,11 +316,12 @@ impl Planner {
                     options: session::options_that_travel(state.config_options()),
                     partitions,
                     scan_bytes: bytes,
+                    stores: stores.clone(),
                 };
                 Ok(Planned::Write { query, written })
             }
             PlannedWrite::Changes { input, changes, written } => {
-                let (mut query, _) = self.plan_query(state, &input, forced, slots).await?;
+                let (mut query, _) = self.plan_query(state, &input, forced, slots, stores).await?;
                 query.plan = changes.complete(query.plan).map_err(|error| to_failure(&error))?;
                 query.schema = query.plan.schema();
                 Ok(Planned::Write { query, written })
@@ -312,10 +335,11 @@ impl Planner {
         plan: &LogicalPlan,
         forced: Option<usize>,
         slots: usize,
+        stores: &Arc<ObjectStores>,
     ) -> Result<(PlannedQuery, String), Failure> {
         refuse_unsupported(plan)?;
         let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
-        let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots)).catch_unwind();
+        let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots, stores)).catch_unwind();
         let planned = planning.await.unwrap_or_else(|panic| {
             // Statistics come from footers, and readers panic over some malformed ones.
             Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
@@ -333,6 +357,7 @@ impl Planner {
         optimized: &LogicalPlan,
         forced: Option<usize>,
         slots: usize,
+        stores: &Arc<ObjectStores>,
     ) -> Result<PlannedQuery, Failure> {
         let scan_bytes = scanned_bytes(optimized, state).await?;
         let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
@@ -355,6 +380,7 @@ impl Planner {
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes,
+            stores: stores.clone(),
         })
     }
 

@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use frazil_common::{ErrorCode, Failure};
 
 use crate::errors::to_failure;
+use crate::storage::ObjectStores;
 use crate::{generate, lake, rules};
 
 /// Where unqualified names are looked up.
@@ -69,8 +70,9 @@ pub fn statement_state(
     database: Option<&str>,
     schema: Option<&str>,
     settings: &[(String, String)],
+    stores: Arc<ObjectStores>,
 ) -> Result<SessionState, Failure> {
-    let env = statement_env(base.runtime_env()).map_err(|error| to_failure(&error))?;
+    let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
     let state = SessionStateBuilder::new_from_existing(base.clone());
     let mut state = state.with_runtime_env(env).with_catalog_list(catalogs).build();
     let options = state.config_mut().options_mut();
@@ -92,7 +94,7 @@ pub fn statement_state(
 
 /// The shared runtime with a cache of file listings for one statement: however often it names a table, and whatever is
 /// written meanwhile, it sees one set of files, and directories are listed once.
-fn statement_env(shared: &Arc<RuntimeEnv>) -> Result<Arc<RuntimeEnv>> {
+fn statement_env(shared: &Arc<RuntimeEnv>, stores: Arc<ObjectStores>) -> Result<Arc<RuntimeEnv>> {
     let caches = &shared.cache_manager;
     let footers = caches.get_file_metadata_cache();
     let config = CacheManagerConfig::default()
@@ -100,7 +102,8 @@ fn statement_env(shared: &Arc<RuntimeEnv>) -> Result<Arc<RuntimeEnv>> {
         .with_file_metadata_cache(Some(footers))
         .with_file_statistics_cache(caches.get_file_statistic_cache())
         .with_list_files_cache_limit(LISTING_BYTES_MAX);
-    Ok(Arc::new(RuntimeEnv { cache_manager: CacheManager::try_new(&config)?, ..shared.as_ref().clone() }))
+    let cache_manager = CacheManager::try_new(&config)?;
+    Ok(Arc::new(RuntimeEnv { cache_manager, object_store_registry: stores, ..shared.as_ref().clone() }))
 }
 
 /// Settings by which a user could harm the server or break what a distributed plan relies on are not in this list.
@@ -195,6 +198,7 @@ pub fn options_that_travel(options: &ConfigOptions) -> HashMap<String, String> {
 /// The context in which an executor runs a query's tasks.
 pub fn task_context(
     base: &SessionState,
+    stores: Arc<ObjectStores>,
     name: &str,
     options: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Arc<TaskContext>, Failure> {
@@ -210,6 +214,6 @@ pub fn task_context(
         base.higher_order_functions().clone(),
         base.aggregate_functions().clone(),
         base.window_functions().clone(),
-        base.runtime_env().clone(),
+        Arc::new(RuntimeEnv { object_store_registry: stores, ..base.runtime_env().as_ref().clone() }),
     )))
 }

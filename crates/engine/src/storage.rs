@@ -1,24 +1,26 @@
-//! Which files and buckets statements may touch, and the object stores that reach them.
+//! Which files and buckets statements may touch. In `buckets`, `scoped` and `local`: the object stores that reach them.
 
-use std::collections::HashMap;
+mod buckets;
+mod local;
+mod scoped;
+mod web;
+
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::object_store::ObjectStoreRegistry;
 use frazil_common::{ErrorCode, Failure};
-use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
-use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::secrets;
+
+pub use buckets::ObjectStores;
 
 /// What an operator can set of storage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageOptions {
-    /// Directories and `s3://bucket/prefix` URLs below which tables may be declared. Empty: every local file that the
+    /// Directories, `s3://bucket/prefix` and `https://host/path` URLs below which tables may be declared. Empty: every local file that the
     /// process can read, and no bucket; for an instance that listens on loopback only.
     pub allowed_roots: Vec<String>,
     /// Endpoint of an S3-compatible store, in place of Amazon's.
@@ -27,6 +29,8 @@ pub struct StorageOptions {
     pub s3_region: Option<String>,
     /// Plain HTTP to the endpoint. For tests on loopback.
     pub s3_allow_http: bool,
+    /// Endpoints that a secret may name, `https://host[:port]`. Empty: only `s3_endpoint` and the provider's own.
+    pub allowed_endpoints: Vec<String>,
 }
 
 /// Pseudo file systems whose "files" are the server's own state.
@@ -46,21 +50,84 @@ impl StorageOptions {
                     Some(path) => self.check_path(location, &path),
                     None => denied("is not a file URL"),
                 },
-                "s3" if self.bucket_allowed(location) => Ok(location.to_owned()),
-                "s3" => denied("is not below an allowed root (storage.allowed_roots)"),
+                "s3" | "http" | "https" => match plain_url(location) {
+                    Ok(url) if self.url_allowed(&url) => Ok(url),
+                    Ok(_) => denied("is not below an allowed root (storage.allowed_roots)"),
+                    Err(why) => denied(why),
+                },
                 _ => denied("has a scheme that is not supported"),
             };
         }
         self.check_path(location, Path::new(location))
     }
 
-    fn bucket_allowed(&self, location: &str) -> bool {
-        !location.contains("..")
-            && self.allowed_roots.iter().any(|root| {
-                let root = root.trim_end_matches('/');
-                root.starts_with("s3://")
-                    && location.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+    /// Whether the options name places that are there, so that a misspelt one does not lock out everybody or nobody.
+    pub fn check(&self) -> Result<(), Failure> {
+        let invalid = |option: &str, entry: &str, why: &str| {
+            Failure::new(ErrorCode::InvalidArgument, format!("storage.{option}: {entry:?} {why}"))
+        };
+        for root in &self.allowed_roots {
+            match root.split_once("://") {
+                Some(("s3" | "http" | "https", _)) => {
+                    _ = plain_url(root).map_err(|why| invalid("allowed_roots", root, why))?
+                }
+                Some(_) => {
+                    return Err(invalid(
+                        "allowed_roots",
+                        root,
+                        "is neither a directory nor a URL of s3, http or https",
+                    ));
+                }
+                None => {
+                    let unusable =
+                        |error: std::io::Error| invalid("allowed_roots", root, &format!("cannot be used: {error}"));
+                    if !Path::new(root).canonicalize().map_err(unusable)?.is_dir() {
+                        return Err(invalid("allowed_roots", root, "is not a directory"));
+                    }
+                }
+            }
+        }
+        for endpoint in &self.allowed_endpoints {
+            if origin(endpoint, true).is_none() {
+                return Err(invalid("allowed_endpoints", endpoint, "is not like https://host:port"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a secret may have its endpoint.
+    pub fn check_secret(&self, options: &BTreeMap<String, String>) -> Result<(), Failure> {
+        let Some(endpoint) = secrets::option(options, "endpoint") else { return Ok(()) };
+        let wanted = origin(endpoint, secrets::option(options, "use_ssl") != Some("false"));
+        let allowed = self.allowed_endpoints.iter().chain(&self.s3_endpoint).filter_map(|one| origin(one, true));
+        match wanted.is_some_and(|wanted| allowed.into_iter().any(|one| one == wanted)) {
+            true => Ok(()),
+            false => {
+                let message = "ENDPOINT of the secret is not an allowed one (storage.allowed_endpoints)";
+                Err(Failure::new(ErrorCode::AccessDenied, message))
+            }
+        }
+    }
+
+    /// Hosts of web servers that the operator has named, if there is one at this scheme, host and port.
+    fn web_hosts(&self, origin: &str) -> Option<Vec<String>> {
+        let roots = self.allowed_roots.iter().filter(|root| root.starts_with("http"));
+        let roots: Vec<Url> = roots.filter_map(|root| Url::parse(root).ok()).collect();
+        let named = roots.iter().filter_map(|root| root.host_str().map(str::to_owned)).collect();
+        roots.iter().any(|root| root.origin().ascii_serialization() == origin).then_some(named)
+    }
+
+    /// Directories below which statements may read and write, without links.
+    fn directories(&self) -> Vec<PathBuf> {
+        let directories = self.allowed_roots.iter().filter(|root| !root.contains("://"));
+        directories.filter_map(|root| Path::new(root).canonicalize().ok()).collect()
+    }
+
+    fn url_allowed(&self, url: &str) -> bool {
+        self.allowed_roots.iter().filter_map(|root| plain_url(root).ok()).any(|root| {
+            let root = root.trim_end_matches('/');
+            url.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 
     fn check_path(&self, location: &str, path: &Path) -> Result<String, Failure> {
@@ -76,13 +143,7 @@ impl StorageOptions {
         if NEVER.iter().any(|root| real.starts_with(root)) {
             return Err(fail(ErrorCode::AccessDenied, "is not a place for data".to_owned()));
         }
-        let roots: Vec<PathBuf> = self
-            .allowed_roots
-            .iter()
-            .filter(|root| !root.contains("://"))
-            .filter_map(|root| Path::new(root).canonicalize().ok())
-            .collect();
-        if !self.allowed_roots.is_empty() && !roots.iter().any(|root| real.starts_with(root)) {
+        if !self.allowed_roots.is_empty() && !self.directories().iter().any(|root| real.starts_with(root)) {
             let why = "is not below an allowed root (storage.allowed_roots)".to_owned();
             return Err(fail(ErrorCode::AccessDenied, why));
         }
@@ -96,6 +157,31 @@ impl StorageOptions {
     }
 }
 
+/// A URL in its one form: where `%2e%2e` leads is known, and that `0x7f000001` is an address.
+fn plain_url(location: &str) -> Result<String, &'static str> {
+    let url = Url::parse(location).map_err(|_| "is not a URL")?;
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user, a query or a fragment, which the URL of a file has not here");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no bucket and no host");
+    }
+    if location.contains("..") {
+        return Err("leads upwards with \"..\"");
+    }
+    Ok(url.to_string())
+}
+
+/// Scheme, host and port of `https://host:port/`, or of `host:port`, which leaves the scheme to `tls`.
+pub(crate) fn origin(endpoint: &str, tls: bool) -> Option<String> {
+    let scheme = if tls { "https" } else { "http" };
+    let text = if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") };
+    let url = Url::parse(&text).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+    let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/";
+    (plain && bare).then(|| url.origin().ascii_serialization())
+}
+
 fn split_glob(path: &Path) -> (PathBuf, Option<String>) {
     let text = path.to_string_lossy();
     match text.find(['*', '?', '[']) {
@@ -104,53 +190,6 @@ fn split_glob(path: &Path) -> (PathBuf, Option<String>) {
             let slash = text[..at].rfind('/').map_or(0, |slash| slash + 1);
             let fixed = if slash == 0 { "." } else { &text[..slash] };
             (PathBuf::from(fixed), Some(text[slash..].to_owned()))
-        }
-    }
-}
-
-/// Builds stores on first use; nothing but what [`StorageOptions`] allows.
-#[derive(Debug)]
-pub struct ObjectStores {
-    options: Arc<StorageOptions>,
-    local: Arc<LocalFileSystem>,
-    buckets: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
-}
-
-impl ObjectStores {
-    pub fn new(options: Arc<StorageOptions>) -> Self {
-        Self { options, local: Arc::new(LocalFileSystem::new()), buckets: RwLock::default() }
-    }
-
-    fn bucket(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
-        if let Some(store) = self.buckets.read().get(name) {
-            return Ok(store.clone());
-        }
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(name);
-        if let Some(endpoint) = &self.options.s3_endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if let Some(region) = &self.options.s3_region {
-            builder = builder.with_region(region);
-        }
-        let store: Arc<dyn ObjectStore> = Arc::new(builder.with_allow_http(self.options.s3_allow_http).build()?);
-        self.buckets.write().insert(name.to_owned(), store.clone());
-        Ok(store)
-    }
-}
-
-impl ObjectStoreRegistry for ObjectStores {
-    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
-        None
-    }
-
-    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        match url.scheme() {
-            "file" => Ok(self.local.clone()),
-            "s3" => self.bucket(url.host_str().unwrap_or_default()),
-            other => {
-                let message = format!("object store scheme {other:?} is not supported");
-                Err(DataFusionError::External(Box::new(Failure::new(ErrorCode::NotSupported, message))))
-            }
         }
     }
 }
@@ -182,8 +221,61 @@ mod tests {
         assert!(code("s3://mine/data/t").is_ok());
         assert_eq!(code("s3://mine/database"), Err(ErrorCode::AccessDenied));
         assert_eq!(code("s3://other/data"), Err(ErrorCode::AccessDenied));
+        for location in [
+            "s3://mine/data/../theirs",
+            "s3://mine/data/%2e%2e/theirs",
+            "s3://mine/data/%2E./theirs",
+            "s3://mine/data?x=/../../theirs",
+            "s3://user@mine/data",
+            "s3://mine:8080/data",
+            "s3:///data",
+        ] {
+            assert_eq!(code(location), Err(ErrorCode::AccessDenied), "{location}");
+        }
         let open = StorageOptions::default();
         assert_eq!(open.check_location("/proc/self/environ").unwrap_err().code, ErrorCode::AccessDenied);
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn roots_that_are_not_there_are_no_roots() {
+        let with = |root: &str| StorageOptions { allowed_roots: vec![root.to_owned()], ..Default::default() };
+        for (root, good) in [
+            ("/tmp", true),
+            ("s3://bucket/prefix", true),
+            ("/no/such/directory", false),
+            ("/etc/hostname", false),
+            ("s3://", false),
+            ("ftp://host/x", false),
+        ] {
+            assert_eq!(with(root).check().is_ok(), good, "{root}");
+        }
+        assert!(with("/no/such/directory").check().unwrap_err().message.contains("\"/no/such/directory\""));
+    }
+
+    #[test]
+    fn endpoints_of_secrets_are_on_the_list() {
+        let options = StorageOptions {
+            allowed_endpoints: vec!["https://store.example".to_owned(), "http://127.0.0.1:9000".to_owned()],
+            ..Default::default()
+        };
+        let check = |endpoint: &str, ssl: &str| {
+            let secret =
+                [("endpoint", endpoint), ("use_ssl", ssl)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            options.check_secret(&BTreeMap::from(secret)).is_ok()
+        };
+        assert!(check("store.example", "true") && check("https://STORE.example:443/", "") && check("", "true"));
+        assert!(check("127.0.0.1:9000", "false") && check("http://127.0.0.1:9000", "true"));
+        for endpoint in [
+            "127.0.0.1:9000",
+            "http://store.example",
+            "store.example.evil.org",
+            "https://store.example@169.254.169.254",
+            "https://store.example/path",
+            "169.254.169.254",
+            "store.example:8443",
+        ] {
+            assert!(!check(endpoint, "true"), "{endpoint}");
+        }
     }
 }

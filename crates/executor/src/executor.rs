@@ -13,7 +13,7 @@ use frazil_engine::errors::to_failure;
 use frazil_engine::memory::{machine_memory, process_directory, runtime_env};
 use frazil_engine::runtime::CpuRuntime;
 use frazil_engine::session;
-use frazil_engine::storage::StorageOptions;
+use frazil_engine::storage::{ObjectStores, StorageOptions};
 use frazil_exchange::{DataServer, Hub};
 use frazil_proto::secret::{ClusterSecret, DemandSecret, ShowSecret};
 use frazil_proto::transport::{self, InProcessListener, MESSAGE_BYTES_MAX};
@@ -37,6 +37,7 @@ pub struct Shared {
     pub boot: BootId,
     /// The session that task contexts are made from.
     pub base: SessionState,
+    pub stores: ObjectStores,
     pub cpu: CpuRuntime,
     pub io: Handle,
     pub hub: Arc<Hub>,
@@ -94,6 +95,7 @@ impl Executor {
         secret: ClusterSecret,
         data_directory: PathBuf,
     ) -> Result<Self, Failure> {
+        storage.check()?;
         let slots = if options.slots == 0 { available_processors() } else { options.slots };
         let memory = if options.memory.0 == 0 { ByteSize(machine_memory().0 / 10 * 7) } else { options.memory };
 
@@ -110,6 +112,7 @@ impl Executor {
         let cpu = CpuRuntime::new("slot", slots).map_err(io_failure)?;
         let shared = Arc::new(Shared {
             base: session::base_state(env),
+            stores: ObjectStores::new(storage.clone()),
             id: id.clone(),
             boot: BootId::mint(),
             io: Handle::current(),

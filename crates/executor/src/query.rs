@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use frazil_common::{ErrorCode, Failure, QueryId};
 use frazil_engine::codec::{self, ExchangeShape, TaskInputs};
 use frazil_engine::errors::{panic_message, to_failure};
+use frazil_engine::secrets::{self, SecretRecord, Secrets};
 use frazil_engine::{metrics, session};
 use frazil_exchange::output::OutputTarget;
 use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeOutput, Token};
@@ -56,7 +57,9 @@ pub async fn run(
     let token = <[u8; 16]>::try_from(request.token.as_ref());
     let token = Token::from_bytes(token.map_err(|_| (0, Failure::internal("a query token has 16 bytes")))?);
     let request = Arc::new(request);
-    let context = session::task_context(&shared.base, &query.to_string(), request.options.clone());
+    let sent = request.secrets.iter().map(secret).collect::<Result<Vec<_>, _>>().map_err(|failure| (0, failure))?;
+    let stores = Arc::new(shared.stores.with_secrets(Secrets::new(sent)));
+    let context = session::task_context(&shared.base, stores, &query.to_string(), request.options.clone());
     let context = context.map_err(|failure| (0, failure))?;
 
     let start = Instant::now();
@@ -121,6 +124,11 @@ impl Written {
             reporter.send(v1::task_event::Event::Wrote(wrote)).await;
         }
     }
+}
+
+fn secret(message: &v1::Secret) -> Result<SecretRecord, Failure> {
+    let v1::Secret { id, name, kind, scope, options } = message.clone();
+    secrets::record(&id, name, kind, scope, options)
 }
 
 /// Takes the query's inputs out of the hub again, however it ends.
@@ -208,6 +216,7 @@ impl TaskRun {
             return Err(failure);
         }
         tracing::debug!(query = %self.query, stage = task.stage, rows = output.rows(), elapsed = ?start.elapsed(), "task finished");
+        frazil_common::failpoint::reach("task.finished");
         let operators = if self.request.metrics { operators(&task.plan) } else { vec![] };
         Ok(v1::TaskFinished {
             stage: task.stage,

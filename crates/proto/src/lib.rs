@@ -13,5 +13,12 @@ pub mod v1 {
     tonic::include_proto!("frazil.v1");
 }
 
+/// Its values are for nobody's eyes.
+impl std::fmt::Debug for v1::Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({}, {})", self.name, self.scope)
+    }
+}
+
 /// Coordinator and executors must agree on it exactly; plans are not compatible between versions.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

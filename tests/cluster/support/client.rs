@@ -109,6 +109,11 @@ impl Client {
         Ok(Self { session: Some(session), ..self.clone() })
     }
 
+    /// The id of its session.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
     /// Ends its session.
     pub async fn close_session(&self) -> Result<(), Refusal> {
         let url = format!("{}/api/v2/sessions/{}", self.base, self.session.as_deref().unwrap_or_default());

@@ -119,6 +119,10 @@ impl Cluster {
         &self.http
     }
 
+    pub fn coordinator_pid(&self) -> u32 {
+        self.coordinator.child.id()
+    }
+
     /// Where executors register.
     pub fn rpc(&self) -> &str {
         &self.coordinator_rpc
@@ -173,6 +177,24 @@ impl Cluster {
         command.envs(self.options.environment.iter().cloned());
         let (coordinator, _) = Process::start("coordinator-again", command, self.directory.path());
         self.coordinator = coordinator;
+    }
+
+    /// As a crash would. The address stays known: [`Cluster::restart_coordinator`] uses it again.
+    pub fn kill_coordinator(&mut self) {
+        self.coordinator.kill();
+    }
+
+    pub fn coordinator_is_gone(&mut self) -> bool {
+        self.coordinator.is_gone()
+    }
+
+    pub fn executor_is_gone(&mut self, index: usize) -> bool {
+        self.executors[index].is_gone()
+    }
+
+    /// How many were started; some may be gone.
+    pub fn executors_started(&self) -> usize {
+        self.executors.len()
     }
 
     /// Waits for an executor that ends by itself; `None` when it does not.
@@ -251,6 +273,10 @@ impl Process {
         // SAFETY: kill(2) has no memory effects; the child is not reaped before `kill` below, so the id is still its own.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "{} (process {pid}) cannot be signalled", self.name);
+    }
+
+    fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Idempotent. SIGKILL ends a stopped process too.

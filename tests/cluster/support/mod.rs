@@ -14,4 +14,6 @@ pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
 pub mod s3;
+pub mod small_disk;
 pub mod terminal;
+pub mod web;

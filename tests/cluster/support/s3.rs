@@ -15,8 +15,8 @@ use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-const KEY_ID: &str = "key-of-the-tests";
-const SECRET_KEY: &str = "secret-of-the-tests";
+pub const KEY_ID: &str = "key-of-the-tests";
+pub const SECRET_KEY: &str = "secret-of-the-tests";
 /// Keys in one page of a list, so few that every list has several.
 const PAGE_KEYS: usize = 3;
 const BODY_BYTES_MAX: usize = 64 << 20;

@@ -1,10 +1,14 @@
 //! What a statement wants of the catalog. The engine prepares it, the coordinator commits it: once, or not at all.
 
-use frazil_catalog::{CommitInfo, DataFileId, Databases, Result, TableId, Transaction};
-use frazil_common::Failure;
+use datafusion::execution::TaskContext;
+use frazil_catalog::{CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction};
+use frazil_common::{ErrorCode, Failure};
 
 use super::report::Report;
+use super::table::store_url;
 use super::to_failure;
+use super::upload::Begun;
+use crate::session::DEFAULT_SCHEMA;
 
 /// A change without rows.
 pub enum Change {
@@ -18,6 +22,14 @@ pub enum Change {
     },
     UndropDatabase {
         name: String,
+    },
+    CreateSecret {
+        secret: SecretRecord,
+        if_exists: IfExists,
+    },
+    DropSecret {
+        name: String,
+        if_exists: bool,
     },
     /// A transaction with all it takes, and what the user is told.
     Commit {
@@ -33,21 +45,21 @@ pub enum Change {
 impl Change {
     /// Returns what the user is told.
     pub async fn perform(self, databases: &Databases, info: CommitInfo) -> Result<String, Failure> {
+        let request = info.request_id.as_deref();
         let done = match self {
             Self::CreateDatabase { name, if_not_exists } => {
-                let created = databases.create(&name).await;
+                let created = databases.create_for(&name, Some(DEFAULT_SCHEMA), request).await;
                 match created {
                     Err(frazil_catalog::CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     created => {
-                        let database = created.map_err(|error| to_failure(&error))?;
-                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        created.map_err(|error| to_failure(&error))?;
                         format!("database {name} created")
                     }
                 }
             }
-            Self::DropDatabase { name, if_exists } => match databases.drop(&name).await {
+            Self::DropDatabase { name, if_exists } => match databases.drop_for(&name, request).await {
                 Err(frazil_catalog::CatalogError::UndefinedDatabase(_)) if if_exists => {
                     format!("database {name} does not exist")
                 }
@@ -57,8 +69,25 @@ impl Change {
                 }
             },
             Self::UndropDatabase { name } => {
-                databases.undrop(&name).await.map_err(|error| to_failure(&error))?;
+                databases.undrop_for(&name, request).await.map_err(|error| to_failure(&error))?;
                 format!("database {name} restored")
+            }
+            Self::CreateSecret { secret, if_exists } => {
+                let name = secret.name.clone();
+                let created = databases.create_secret(secret, if_exists, request).await;
+                match created.map_err(|error| to_failure(&error))? {
+                    true => format!("secret {name} created"),
+                    false => format!("secret {name} exists already"),
+                }
+            }
+            Self::DropSecret { name, if_exists } => {
+                match databases.drop_secret(&name, request).await.map_err(|error| to_failure(&error))? {
+                    true => format!("secret {name} dropped"),
+                    false if if_exists => format!("secret {name} does not exist"),
+                    false => {
+                        return Err(Failure::new(ErrorCode::UndefinedObject, format!("secret \"{name}\" not found")));
+                    }
+                }
             }
             Self::Commit { transaction, done } => {
                 transaction.commit(info).await.map_err(|error| to_failure(&error))?;
@@ -73,11 +102,11 @@ impl Change {
 /// Unqualified names are looked up in `public`, which DuckLake does not have by itself.
 pub async fn ensure_default_schema(database: &frazil_catalog::Database) -> Result<()> {
     let view = database.snapshot(frazil_catalog::At::Latest).await?;
-    if view.schema(crate::session::DEFAULT_SCHEMA).is_ok() {
+    if view.schema(DEFAULT_SCHEMA).is_ok() {
         return Ok(());
     }
     let mut transaction = database.begin(view);
-    transaction.create_schema(crate::session::DEFAULT_SCHEMA)?;
+    transaction.create_schema(DEFAULT_SCHEMA)?;
     transaction.commit(CommitInfo::default()).await.map(|_| ())
 }
 
@@ -170,6 +199,15 @@ impl Written {
             Some(compaction) => compaction.answer(0, 0),
             None => self.kind.answer(Counts { deleted, ..Counts::default() }),
         }
+    }
+
+    /// Where its files are. What is written there and not committed can be noted in the other part.
+    pub fn place(&self, context: &TaskContext) -> Result<(String, Begun), Failure> {
+        let view = self.transaction.view();
+        let location = view.table_by_id(self.table).map_err(|error| to_failure(&error))?.location.clone();
+        let url = store_url(&location).map_err(|error| crate::errors::to_failure(&error))?;
+        let store = context.runtime_env().object_store(url).map_err(|error| crate::errors::to_failure(&error))?;
+        Ok((location, Begun::new(store)))
     }
 
     /// Makes what was written part of the table. Returns the whole change, and what the statement answers.

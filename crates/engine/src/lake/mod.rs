@@ -4,7 +4,8 @@
 //! both sides), `table` (a scan of a table's files), `deletes` (rows of them that are gone), `field_ids` (columns of files by id, whatever they were called then), `files` (which files a
 //! table has),
 //! `places` (where rows are), `write` (rows to Parquet files, on executors), `write_changes` and `write_deletes` (rows in place of others),
-//! `report` (what was written, as rows), `ddl`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
+//! `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `ddl`, `defaults`, `dml`, `rows`,
+//! `merge`, `clustering`, `optimize` and `show` (statements) and `change` (what a statement wants of the catalog).
 
 mod change;
 mod clustering;
@@ -23,6 +24,7 @@ mod report;
 mod rows;
 mod show;
 mod table;
+mod upload;
 mod write;
 mod write_changes;
 mod write_deletes;
@@ -43,6 +45,7 @@ pub use report::{Report, read_reports};
 pub use rows::RowChanges;
 pub use show::query_for;
 pub use table::LakeTable;
+pub use upload::Begun;
 pub use write::{WriteFilesExec, WriteTarget};
 pub use write_changes::WriteChangesExec;
 pub use write_deletes::{DeleteTarget, WriteDeletesExec};

@@ -1,5 +1,6 @@
 //! A table of the catalog at one snapshot: its files, pruned by their statistics, as a plain Parquet scan.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -246,6 +247,15 @@ pub(super) fn store_path(location: &str) -> Result<Path> {
         Some((_, rest)) => Path::parse(rest.split_once('/').map_or("", |(_, path)| path))?,
         None => Path::from_absolute_path(location)?,
     })
+}
+
+/// The path of a file on this machine.
+pub(super) fn local_path(location: &str) -> Option<PathBuf> {
+    match location.split_once("://") {
+        Some(("file", path)) => Some(PathBuf::from(path)),
+        Some(_) => None,
+        None => Some(PathBuf::from(location)),
+    }
 }
 
 #[async_trait]

@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
@@ -24,11 +25,12 @@ use frazil_catalog::{ColumnType, FIELD_ID_KEY, Scalar, compare};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::ObjectStore;
-use object_store::buffered::BufWriter;
+use object_store::path::Path;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,8 @@ use uuid::Uuid;
 
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
-use super::table::{store_path, store_url};
+use super::table::{local_path, store_path, store_url};
+use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
@@ -136,6 +139,7 @@ pub(super) struct PartitionWriter {
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
+    begun: Begun,
     open: Option<OpenFile>,
     written: Vec<Report>,
     rows_written: Count,
@@ -144,7 +148,8 @@ pub(super) struct PartitionWriter {
 
 struct OpenFile {
     name: String,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<ObjectFile>,
+    bytes_under_way: Arc<AtomicUsize>,
     /// By top-level column: whether a NaN was among its values.
     nans: Vec<bool>,
     rows: u64,
@@ -160,7 +165,8 @@ impl PartitionWriter {
         reservation: MemoryReservation,
     ) -> Self {
         let (rows_written, bytes_written) = (Count::new(), Count::new());
-        Self { target, schema, store, reservation, open: None, written: Vec::new(), rows_written, bytes_written }
+        let (open, written, begun) = (None, Vec::new(), Begun::new(store.clone()));
+        Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written }
     }
 
     /// Its rows and bytes are among an operator's metrics.
@@ -174,7 +180,14 @@ impl PartitionWriter {
         while let Some(batch) = rows.next().await {
             self.write(batch?.columns()).await?;
         }
-        report_batch(&self.finish().await?)
+        let report = report_batch(&self.finish().await?)?;
+        self.keep();
+        Ok(report)
+    }
+
+    /// Whoever has the reports knows the files. Until then they go with the writer.
+    pub(super) fn keep(&mut self) -> Vec<Path> {
+        self.begun.take()
     }
 
     /// Ends the last file. Returns what was written.
@@ -196,11 +209,11 @@ impl PartitionWriter {
         for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
             *has_nan = *has_nan || contains_nan(column);
         }
-        file.writer.write(&batch).await?;
+        file.writer.write(&batch).await.map_err(|error| self.named(error))?;
         if file.writer.in_progress_size() > ROW_GROUP_BYTES {
-            file.writer.flush().await?;
+            file.writer.flush().await.map_err(|error| self.named(error))?;
         }
-        self.reservation.try_resize(file.writer.memory_size())?;
+        self.reservation.try_resize(file.writer.memory_size() + file.bytes_under_way.load(Ordering::Relaxed))?;
         self.rows_written.add(batch.num_rows());
         self.count_bytes(&mut file);
         let bytes = file.writer.bytes_written() + file.writer.in_progress_size();
@@ -230,7 +243,11 @@ impl PartitionWriter {
         Ok(RecordBatch::try_new(self.schema.clone(), columns.to_vec())?)
     }
 
-    fn create(&self) -> Result<OpenFile> {
+    fn named(&self, error: ParquetError) -> DataFusionError {
+        writing(error, &self.target.table)
+    }
+
+    fn create(&mut self) -> Result<OpenFile> {
         let name = format!("frazil-{}.parquet", Uuid::now_v7());
         let path = store_path(&format!("{}{name}", self.target.location))?;
         let properties = WriterProperties::builder()
@@ -240,14 +257,19 @@ impl PartitionWriter {
             .build();
         // Types come from Parquet's own annotations, so that every reader sees the same.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let object = BufWriter::new(self.store.clone(), path);
+        let local = local_path(&format!("{}{name}", self.target.location));
+        self.begun.add(path.clone());
+        frazil_common::failpoint::reach("file.begun");
+        let object = ObjectFile::create(self.store.clone(), path, local);
+        let bytes_under_way = object.bytes_under_way();
         let writer = AsyncArrowWriter::try_new_with_options(object, self.schema.clone(), options)?;
-        Ok(OpenFile { name, writer, nans: vec![false; self.schema.fields().len()], rows: 0, counted: 0 })
+        let nans = vec![false; self.schema.fields().len()];
+        Ok(OpenFile { name, writer, bytes_under_way, nans, rows: 0, counted: 0 })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
-        let metadata = file.writer.finish().await?;
+        let metadata = file.writer.finish().await.map_err(|error| self.named(error))?;
         self.count_bytes(&mut file);
         let size = file.writer.bytes_written();
         self.reservation.free();

@@ -172,7 +172,9 @@ impl Changing {
         let mut reports = self.writer.finish().await?;
         reports.push(Report::Counted { inserted: self.inserted, updated: self.updated });
         let none: ArrayRef = Arc::new(Int64Array::new_null(reports.len()));
-        Ok(RecordBatch::try_new(places_schema(), vec![Arc::new(report_texts(&reports)?), none.clone(), none])?)
+        let batch = RecordBatch::try_new(places_schema(), vec![Arc::new(report_texts(&reports)?), none.clone(), none])?;
+        self.writer.keep();
+        Ok(batch)
     }
 }
 

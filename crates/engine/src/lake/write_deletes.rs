@@ -28,7 +28,6 @@ use datafusion::physical_plan::{
 use frazil_catalog::{DataFile, FIELD_ID_KEY};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
-use object_store::buffered::BufWriter;
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::async_writer::AsyncArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -40,7 +39,8 @@ use uuid::Uuid;
 use super::deletes::all_but;
 use super::places::FILE_COLUMN;
 use super::report::{DeleteFileReport, DeleteReport, Report, report_batch, report_schema};
-use super::table::{store_path, store_url};
+use super::table::{local_path, store_path, store_url};
+use super::upload::{Begun, ObjectFile, writing};
 use super::write::{PartitionWriter, WriteTarget, footer_bytes};
 use super::{DeletedRows, adapter_for};
 use crate::scan::NamingSource;
@@ -183,6 +183,7 @@ impl ExecutionPlan for WriteDeletesExec {
             files: self.target.files.iter().map(|file| (file.id, file.clone())).collect(),
             target: self.target.clone(),
             table_schema: self.table_schema.clone(),
+            begun: Begun::new(store.clone()),
             store,
             positions: BTreeMap::new(),
             reservation: memory("positions"),
@@ -239,6 +240,7 @@ struct Deleting {
     files: HashMap<i64, TargetFile>,
     table_schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
+    begun: Begun,
     context: Arc<TaskContext>,
     /// By the number of the data file.
     positions: BTreeMap<i64, Positions>,
@@ -268,7 +270,9 @@ impl Deleting {
         let schema = report_schema();
         let others =
             others.into_iter().map(|batch| batch.with_schema(schema.clone())).collect::<Result<Vec<_>, _>>()?;
-        Ok(arrow::compute::concat_batches(&schema, &others)?)
+        let report = arrow::compute::concat_batches(&schema, &others)?;
+        self.begun.take();
+        Ok(report)
     }
 
     fn note(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -319,7 +323,7 @@ impl Deleting {
         Ok(())
     }
 
-    async fn write_delete_file(&self, file: &TargetFile, positions: &Positions) -> Result<DeleteFileReport> {
+    async fn write_delete_file(&mut self, file: &TargetFile, positions: &Positions) -> Result<DeleteFileReport> {
         let field = |(name, id): (&str, &str), data_type| {
             let metadata = [(FIELD_ID_KEY.to_owned(), id.to_owned())].into();
             Field::new(name, data_type, false).with_metadata(metadata)
@@ -334,7 +338,9 @@ impl Deleting {
             .set_column_dictionary_enabled(position.clone(), false)
             .set_column_encoding(position, Encoding::DELTA_BINARY_PACKED)
             .build();
-        let object = BufWriter::new(self.store.clone(), object);
+        self.begun.add(object.clone());
+        let local = local_path(&format!("{}{name}", self.target.write.location));
+        let object = ObjectFile::create(self.store.clone(), object, local);
         let mut writer = AsyncArrowWriter::try_new(object, schema.clone(), Some(properties))?;
         let mut ascending = positions.iter();
         loop {
@@ -344,9 +350,12 @@ impl Deleting {
             }
             let paths = StringArray::from_iter_values(std::iter::repeat_n(&file.path, chunk.len()));
             let columns: Vec<ArrayRef> = vec![Arc::new(paths), Arc::new(chunk)];
-            writer.write(&RecordBatch::try_new(schema.clone(), columns)?).await?;
+            writer
+                .write(&RecordBatch::try_new(schema.clone(), columns)?)
+                .await
+                .map_err(|error| writing(error, &self.target.write.table))?;
         }
-        let metadata = writer.finish().await?;
+        let metadata = writer.finish().await.map_err(|error| writing(error, &self.target.write.table))?;
         let size = writer.bytes_written();
         Ok(DeleteFileReport {
             path: name,
@@ -392,6 +401,7 @@ impl Deleting {
             return Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::FileCorrupt, message)));
         }
         self.reports.extend(writer.finish().await?);
+        self.begun.put_back(writer.keep());
         Ok(())
     }
 }
