@@ -236,11 +236,13 @@ fn relative_to(location: &Path, root: &Path) -> String {
 }
 
 pub fn unavailable(file: &str, error: &object_store::Error) -> Failure {
-    let why = match error {
-        object_store::Error::NotFound { .. } => "not found".to_owned(),
-        other => format!("cannot be read: {other}"),
+    let (code, why) = match error {
+        object_store::Error::NotFound { .. } => (ErrorCode::FileUnavailable, "not found".to_owned()),
+        // Such as a link that leads out of the allowed roots.
+        object_store::Error::PermissionDenied { .. } => (ErrorCode::AccessDenied, format!("may not be read: {error}")),
+        other => (ErrorCode::FileUnavailable, format!("cannot be read: {other}")),
     };
-    Failure::new(ErrorCode::FileUnavailable, format!("staged file \"{file}\" {why}"))
+    Failure::new(code, format!("staged file \"{file}\" {why}"))
 }
 
 /// Symbolic links may lead about below the root, and nowhere else.
