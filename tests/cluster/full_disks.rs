@@ -34,6 +34,18 @@ fn assert_is_full(refusal: &Refusal, of: &str) {
     assert!(refusal.message.contains("disk is full") && refusal.message.contains(of), "no {of:?}: {refusal}");
 }
 
+/// A sort that spills needs some memory for merging as well, and has not always enough in so small a pool.
+async fn spilling(disk: &SmallDisk, sql: &str) -> Result<Value, Refusal> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match disk.client().json(&Request::new(sql)).await {
+            Err(refusal) if refusal.sql_state.as_deref() == Some("53200") && tries < 10 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 async fn digits(disk: &SmallDisk) {
     run(disk, "create table digits as select * from (values (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)) d (n)").await;
 }
@@ -118,14 +130,14 @@ async fn spilled_rows_and_kept_results_without_room() {
     }
     // So many rows fit into the result, and not into memory while they are sorted.
     let sorted = "select sum(a - before) from (select a, lag(a) over (order by b, c) as before from t)";
-    assert!(run(&disk, sorted).await["data"][0][0].is_string(), "it spills");
+    spilling(&disk, sorted).await.expect("it spills");
     disk.fill("data", 1 << 20);
-    assert_is_full(&refused(&disk, sorted).await, "");
+    assert_is_full(&spilling(&disk, sorted).await.expect_err("it cannot spill"), "");
     until_files_are(&disk, "spill", &[]).await;
     assert_is_full(&refused(&disk, "select * from t").await, "kept result");
     until_files_are(&disk, "results", &[]).await;
     assert_eq!(count(&disk, "t").await, 2_000_000);
     disk.free("data");
-    assert!(run(&disk, sorted).await["data"][0][0].is_string());
+    spilling(&disk, sorted).await.expect("it spills again");
     assert_eq!(run(&disk, "select * from t limit 100000").await["resultSetMetaData"]["numRows"], 100_000);
 }

@@ -34,6 +34,7 @@ mod refusals;
 mod secrets;
 mod sqllogic;
 mod stage_graphs;
+mod stages;
 mod suites;
 mod transactions;
 mod warehouses;

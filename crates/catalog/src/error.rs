@@ -17,6 +17,8 @@ pub enum CatalogError {
     UndefinedTable(String),
     #[error("view \"{0}\" not found")]
     UndefinedView(String),
+    #[error("stage \"{0}\" not found")]
+    UndefinedStage(String),
     #[error("column \"{column}\" of table \"{table}\" not found")]
     UndefinedColumn { table: String, column: String },
     /// A moment that never was, or whose snapshot is no longer kept.
@@ -31,6 +33,8 @@ pub enum CatalogError {
     DuplicateSchema(String),
     #[error("table or view \"{0}\" already exists")]
     DuplicateTable(String),
+    #[error("stage \"{0}\" already exists")]
+    DuplicateStage(String),
     #[error("column \"{column}\" of table \"{table}\" already exists")]
     DuplicateColumn { table: String, column: String },
 
@@ -77,6 +81,8 @@ impl CatalogError {
             Self::UndefinedTable(_) | Self::UndefinedView(_) => ErrorCode::UndefinedTable,
             Self::UndefinedColumn { .. } => ErrorCode::UndefinedColumn,
             Self::UndefinedSnapshot { .. } => ErrorCode::UndefinedSnapshot,
+            Self::UndefinedStage(_) => ErrorCode::UndefinedObject,
+            Self::DuplicateStage(_) => ErrorCode::DuplicateObject,
             Self::DuplicateDatabase(_) => ErrorCode::DuplicateDatabase,
             Self::DuplicateSecret(_) => ErrorCode::DuplicateObject,
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,

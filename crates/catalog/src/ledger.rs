@@ -5,7 +5,7 @@ use crate::error::{CatalogError, Result};
 use crate::ids::TableId;
 use crate::sql::Value;
 use crate::time;
-use crate::transaction::LoadedFile;
+use crate::transaction::{LoadedFile, Transaction};
 
 impl Database {
     /// All staged files that a table has loaded, by path. Truncating a table forgets them.
@@ -27,5 +27,31 @@ impl Database {
             })
         })
         .await
+    }
+}
+
+impl Transaction {
+    /// All staged files that a table has loaded, with what this transaction has loaded and forgotten.
+    pub async fn loaded_files(&self, table: TableId) -> Result<Vec<LoadedFile>> {
+        let forgotten = self.data.get(&table).is_some_and(|data| data.forget_loaded);
+        let own: Vec<LoadedFile> = self.loaded.iter().filter(|file| file.table == table).cloned().collect();
+        if forgotten || !self.base.tables.contains_key(&table) {
+            return Ok(own);
+        }
+        let mut files = self.database.loaded_files(table).await?;
+        files.retain(|file| own.iter().all(|own| own.path != file.path));
+        files.extend(own);
+        Ok(files)
+    }
+
+    /// Notes staged files as loaded. If another transaction loads one of them into the same table at the same time, the
+    /// later commit is in conflict.
+    pub fn add_loaded_files(&mut self, files: Vec<LoadedFile>) -> Result<()> {
+        for file in files {
+            self.draft.table_by_id(file.table)?;
+            self.loaded.retain(|former| (former.table, &former.path) != (file.table, &file.path));
+            self.loaded.push(file);
+        }
+        Ok(())
     }
 }

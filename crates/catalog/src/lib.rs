@@ -34,6 +34,7 @@ mod copy;
 mod expire;
 mod failpoints;
 mod ledger;
+mod stages;
 mod transaction;
 
 mod packed;
@@ -55,5 +56,6 @@ pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
+pub use stages::{IfStageExists, Stage};
 pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
 pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

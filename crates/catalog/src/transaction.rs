@@ -300,16 +300,6 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notes staged files as loaded. If another transaction loads one of them into the same table at the same time, the
-    /// later commit is in conflict.
-    pub fn add_loaded_files(&mut self, files: Vec<LoadedFile>) -> Result<()> {
-        for file in &files {
-            self.draft.table_by_id(file.table)?;
-        }
-        self.loaded.extend(files);
-        Ok(())
-    }
-
     /// Restores a dropped table with its id, columns and files, under its old name or another.
     pub async fn undrop_table(&mut self, dropped: &DroppedTable, name: Option<&str>) -> Result<TableId> {
         let view = self.database.snapshot(crate::At::Snapshot(dropped.last_seen)).await?;

@@ -1,6 +1,7 @@
 //! The REST client that every command uses, over the network or straight into a coordinator of this process.
 
 mod error;
+mod files;
 mod rows;
 mod transport;
 
@@ -13,6 +14,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 pub use error::{ClientError, StatementFailure};
+pub use files::StagedFile;
 pub use rows::RowStream;
 
 use transport::{Accept, Answer, Transport};

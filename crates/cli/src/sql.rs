@@ -5,6 +5,7 @@ mod run;
 mod session;
 pub mod shell;
 pub mod split;
+mod transfer;
 mod trouble;
 
 use std::io::{IsTerminal, Read};

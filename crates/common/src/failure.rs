@@ -23,7 +23,7 @@ pub enum ErrorCode {
     DuplicateSchema,
     DuplicateTable,
     DuplicateColumn,
-    /// A secret, or what else has a name and is none of the above.
+    /// A secret, a stage, or what else has a name and is none of the above.
     UndefinedObject,
     DuplicateObject,
     /// A schema that is to be dropped and still has tables or views.

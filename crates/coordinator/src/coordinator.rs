@@ -140,6 +140,7 @@ impl Coordinator {
             results: Arc::new(results),
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
+            uploads: tokio::sync::Semaphore::new(crate::staged_files::UPLOADS_MAX),
         });
         let tasks = vec![
             rpc,

@@ -66,6 +66,8 @@ pub struct CoordinatorOptions {
     pub warehouse: Option<String>,
     /// A file that a statement writes is closed when it has so many bytes.
     pub file_bytes: ByteSize,
+    /// Bytes of a file that a client sends to a stage with `PUT`; a longer one is refused.
+    pub staged_file_bytes_max: ByteSize,
     /// A data file of which a greater part of the rows is deleted, in percent, is written anew; others get a delete file. With 0
     /// every file from which rows are deleted is written anew.
     pub deleted_percent_max: u32,
@@ -108,6 +110,7 @@ impl Default for CoordinatorOptions {
             catalog: None,
             warehouse: None,
             file_bytes: ByteSize::mib(256),
+            staged_file_bytes_max: ByteSize::gib(16),
             deleted_percent_max: 30,
             partitions_per_slot: 1,
             small_scan: ByteSize::mib(4),

@@ -413,6 +413,7 @@ pub fn needs_executors(plan: &Arc<dyn ExecutionPlan>) -> bool {
                     | "RecursiveQueryExec"
                     | "CrossJoinExec"
                     | "NestedLoopJoinExec"
+                    | "UnloadExec"
                     | "WriteFilesExec"
             )
     })

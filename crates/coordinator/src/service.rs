@@ -12,13 +12,14 @@ use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery, Planner};
 use frazil_engine::session_statements::SessionChange;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::admission::Admission;
 use crate::explain;
 use crate::lifecycle::Statement;
+use crate::loads;
 use crate::options::CoordinatorOptions;
 use crate::placement::Placement;
 use crate::query::{QueryRunner, RunOptions, RunningQuery, cut_for, needs_executors};
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     pub results: Arc<ResultStore>,
     pub options: CoordinatorOptions,
     pub statements: Mutex<Statements>,
+    /// Of files that clients send to stages.
+    pub uploads: Semaphore,
 }
 
 /// What is remembered; bounded by `history_max`.
@@ -81,6 +84,10 @@ impl Statements {
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too
@@ -341,6 +348,34 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Planned::Session(change) => {
             let done = transactions::change_session(inner, statement, session, change).await?;
             return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Stage(action) => {
+            drop(session);
+            let _committing = statement.committing();
+            let rows = action.perform().await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Load { query, written, load } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::load(inner, statement, &query, written, load, &options, scope(session)).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Unload { query, unload } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::unload(inner, statement, &query, unload, &options).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::TryLoad { query, load } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let rows = loads::try_load(inner, &query, &load, &run_options(statement, false)).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
         }
         Planned::Remove { written, rows } => {
             let counted = writes::remove(statement, written, rows, scope(session)).await?;

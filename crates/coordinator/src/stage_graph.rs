@@ -403,6 +403,7 @@ fn is_partition_wise(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 | "NumberRowsExec"
                 | "SettleRowsExec"
                 | "WriteFilesExec"
+                | "UnloadExec"
                 | "WriteChangesExec"
                 | "WriteDeletesExec"
                 | "BufferExec"

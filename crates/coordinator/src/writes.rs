@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use frazil_common::{ErrorCode, Failure, failpoint};
-use frazil_engine::lake::{Answer, Begun, Counts, Written, read_reports};
+use frazil_engine::lake::{Answer, Begun, Counts, Report, Written, read_reports};
 use frazil_engine::planner::PlannedQuery;
 use uuid::Uuid;
 
@@ -36,13 +36,28 @@ pub async fn write(
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
     scope.check(&written.transaction)?;
+    let (rows, begun) = write_rows(inner, query, &written, options).await?;
+    let answer = finish(statement, written, read_reports(&rows)?, begun, scope).await?;
+    counted(answer)
+}
+
+/// Runs the query that writes. Returns what its writers tell, and their files.
+pub async fn write_rows(
+    inner: &Arc<Inner>,
+    query: &PlannedQuery,
+    written: &Written,
+    options: &RunOptions,
+) -> Result<(Vec<RecordBatch>, Begun), Failure> {
     failpoint::reach("write.planned");
     let mut tries = 0;
-    let (reports, mut begun) = loop {
+    loop {
         // What was written and reported by a try that fails, or is cancelled, is removed.
         let (location, mut begun) = written.place(&query.context)?;
         match run(inner, query, options, &location, &mut begun).await {
-            Ok(reports) => break (reports, begun),
+            Ok(reports) => {
+                failpoint::reach("write.reported");
+                return Ok((reports, begun));
+            }
             // Nothing of it is seen before the commit: other executors write all of it again, into other files.
             Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
                 tries += 1;
@@ -50,10 +65,19 @@ pub async fn write(
             }
             Err(failure) => return Err(failure),
         }
-    };
-    failpoint::reach("write.reported");
+    }
+}
+
+/// Makes what was written part of the table, or removes it.
+pub async fn finish(
+    statement: &Arc<Statement>,
+    written: Written,
+    reports: Vec<Report>,
+    mut begun: Begun,
+    scope: Scope,
+) -> Result<Answer, Failure> {
     let paths = begun.take();
-    let (transaction, answer) = written.complete(read_reports(&reports)?)?;
+    let (transaction, answer) = written.complete(reports)?;
     let finished = scope.finish(statement, transaction).await;
     if let Err(failure) = &finished
         && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
@@ -61,7 +85,7 @@ pub async fn write(
         // Surely not committed. After other failures nobody knows.
         begun.put_back(paths);
     }
-    finished.and_then(|()| counted(answer))
+    finished.map(|()| answer)
 }
 
 /// A change that removes rows and writes none.

@@ -16,6 +16,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
@@ -55,6 +56,7 @@ use crate::lake::{
     with_virtual_columns, without_virtual_columns,
 };
 use crate::scan::NamingSource;
+use crate::stages::{LoadShape, StagedSource, UnloadExec, UnloadTarget};
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]
@@ -321,7 +323,7 @@ fn malformed(what: impl fmt::Display) -> DataFusionError {
 /// Our nodes, beside those that DataFusion encodes itself.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20")]
     node: Option<Node>,
 }
 
@@ -347,6 +349,9 @@ enum Node {
     WriteChanges(WriteFilesMessage),
     #[prost(message, tag = "10")]
     WriteDeletes(WriteFilesMessage),
+    /// An [`UnloadTarget`] as JSON.
+    #[prost(string, tag = "12")]
+    Unload(String),
     #[prost(message, tag = "20")]
     Generate(GenerateMessage),
 }
@@ -373,6 +378,20 @@ struct SplitScanMessage {
     /// DataFusion's node, without files.
     #[prost(message, optional, boxed, tag = "2")]
     node: Option<Box<protobuf::PhysicalPlanNode>>,
+    /// In its place, of staged files.
+    #[prost(message, optional, tag = "3")]
+    staged: Option<StagedScanMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StagedScanMessage {
+    /// A [`LoadShape`] as JSON.
+    #[prost(string, tag = "1")]
+    shape: String,
+    #[prost(message, optional, tag = "2")]
+    table_schema: Option<protobuf::Schema>,
+    #[prost(string, tag = "3")]
+    store: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -493,6 +512,8 @@ impl PhysicalExtensionCodec for Codec {
             Node::WriteChanges(WriteFilesMessage::new(&write.target, &write.table_schema)?)
         } else if let Some(write) = node.downcast_ref::<WriteDeletesExec>() {
             Node::WriteDeletes(WriteFilesMessage::new(&write.target, &write.table_schema)?)
+        } else if let Some(unload) = node.downcast_ref::<UnloadExec>() {
+            Node::Unload(serde_json::to_string(&unload.target).map_err(malformed)?)
         } else if let Some(made) = node.downcast_ref::<GenerateExec>() {
             let projection = made.projection.iter().flatten().map(|column| *column as u32);
             Node::Generate(GenerateMessage {
@@ -555,6 +576,11 @@ impl PhysicalExtensionCodec for Codec {
                 let [input] = children else { return Err(malformed("deleted rows have one input")) };
                 let target: DeleteTarget = message.target()?;
                 Ok(Arc::new(WriteDeletesExec::new(input.clone(), target, message.table_schema()?)))
+            }
+            Node::Unload(target) => {
+                let [input] = children else { return Err(malformed("unloaded rows have one input")) };
+                let target: UnloadTarget = serde_json::from_str(&target).map_err(malformed)?;
+                Ok(Arc::new(UnloadExec::new(input.clone(), target)))
             }
             Node::NumberRows(NumberRowsMessage {}) => {
                 let [input] = children else { return Err(malformed("numbered rows have one input")) };
@@ -636,13 +662,21 @@ impl Codec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<SplitScanMessage> {
         let config = scan.config();
+        if let Some(source) = config.file_source().downcast_ref::<StagedSource>() {
+            let staged = StagedScanMessage {
+                shape: serde_json::to_string(&source.shape).map_err(malformed)?,
+                table_schema: Some(source.table.as_ref().try_into()?),
+                store: config.object_store_url.as_str().to_owned(),
+            };
+            return Ok(SplitScanMessage { scan: scan.scan, node: None, staged: Some(staged) });
+        }
         // DataFusion's message has 32 bits for the limit and drops the rest.
         let limit = config.limit.filter(|limit| *limit <= u32::MAX as usize);
         let config = without_virtual_columns(config)?;
         let empty = FileScanConfigBuilder::from(config).with_file_groups(vec![]).with_limit(limit).build();
         let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
         let node = converter.execution_plan_to_proto(&empty, self)?;
-        Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)) })
+        Ok(SplitScanMessage { scan: scan.scan, node: Some(Box::new(node)), staged: None })
     }
 
     fn decode_scan(
@@ -651,15 +685,17 @@ impl Codec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(staged) = &message.staged {
+            let shape: LoadShape = serde_json::from_str(&staged.shape).map_err(malformed)?;
+            let table = Arc::new(decode_schema(staged.table_schema.as_ref())?);
+            return Ok(StagedSource::new(shape, table)
+                .scan(ObjectStoreUrl::parse(&staged.store)?, self.files_of(message.scan)?));
+        }
         let node = message.node.as_ref().ok_or_else(|| malformed("a scan without its node"))?;
         let plan = converter.proto_to_execution_plan(node, &PhysicalPlanDecodeContext::new(context, self))?;
         let config = plan.downcast_ref::<DataSourceExec>().and_then(|source| source.data_source().downcast_ref());
         let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
-        let files = self.splits_of(message.scan)?.iter().map(|splits| match splits {
-            Splits::Files(files) => Ok(files.clone()),
-            Splits::Parts(_) => Err(malformed("a scan without files")),
-        });
-        let files = files.collect::<Result<Vec<_>>>()?;
+        let files = self.files_of(message.scan)?;
         let config = with_virtual_columns(config)?;
         let source = NamingSource::wrap(config.file_source().clone());
         let adapter = adapter_for(config.file_schema());
@@ -678,6 +714,14 @@ impl Codec {
         });
         let parts = parts.collect::<Result<_>>()?;
         Ok(Arc::new(GenerateExec::new(table, parts, message.projected.then_some(projection))?))
+    }
+
+    fn files_of(&self, scan: u32) -> Result<Vec<FileGroup>> {
+        let files = self.splits_of(scan)?.iter().map(|splits| match splits {
+            Splits::Files(files) => Ok(files.clone()),
+            Splits::Parts(_) => Err(malformed("a scan without files")),
+        });
+        files.collect()
     }
 
     fn splits_of(&self, scan: u32) -> Result<&[Splits]> {

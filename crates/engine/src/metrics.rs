@@ -7,6 +7,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 
 use crate::lake::WriteFilesExec;
+use crate::stages::UnloadExec;
 
 /// Sums by metric name, for one plan node.
 pub type NodeMetrics = BTreeMap<String, u64>;
@@ -59,7 +60,7 @@ pub const BYTES_WRITTEN: &str = "bytes_written";
 
 /// Rows and bytes that a plan's writers have written so far; `None` of a plan that writes nothing.
 pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<(u64, u64)> {
-    let own = plan.is::<WriteFilesExec>().then(|| plan.metrics()).flatten();
+    let own = (plan.is::<WriteFilesExec>() || plan.is::<UnloadExec>()).then(|| plan.metrics()).flatten();
     let own = own.map(|metrics| {
         let sum = |name| metrics.sum_by_name(name).map_or(0, |value| value.as_usize() as u64);
         (sum(ROWS_WRITTEN), sum(BYTES_WRITTEN))

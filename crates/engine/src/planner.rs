@@ -37,6 +37,7 @@ use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
 use crate::session_statements::{SessionChange, session_change};
+use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace, Unload};
 use crate::storage::{ObjectStores, StorageOptions};
 use crate::{explain, session, session_statements, suspects};
 
@@ -108,6 +109,23 @@ pub enum Planned {
         rows: i64,
     },
     Change(Change),
+    Stage(StageAction),
+    /// Staged files that are to be loaded: a write that also reports on each of them.
+    Load {
+        query: PlannedQuery,
+        written: Written,
+        load: Load,
+    },
+    /// Staged files that are only looked at; the query reports what is wrong with them.
+    TryLoad {
+        query: PlannedQuery,
+        load: Load,
+    },
+    /// Rows that go into files of a stage.
+    Unload {
+        query: PlannedQuery,
+        unload: Unload,
+    },
     Session(SessionChange),
     /// Done while planning: declarations. The text tells the user.
     Done(String),
@@ -242,7 +260,13 @@ impl Planner {
         if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
             return Ok(Planned::Session(change));
         }
-        let mut statement = parse_one(&state, &sql)?;
+        if let Some(statement) = stages::parse(&request.sql)? {
+            return self.plan_stage(statement, &lakes, &mut state, forced, request.slots, &stores).await;
+        }
+        let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
+        let replaced = stages::replace_calls(&sql, &context).await?;
+        let sql = replaced.as_deref().unwrap_or(&sql);
+        let mut statement = parse_one(&state, sql)?;
         explain::check_options(&mut statement)?;
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
@@ -283,6 +307,66 @@ impl Planner {
                 Ok(Planned::Query(query))
             }
         }
+    }
+
+    /// A place in a stage, for a file that a client sends or fetches: `@name/path`.
+    pub async fn staged_place(
+        &self,
+        database: Option<&str>,
+        schema: Option<&str>,
+        place: &str,
+    ) -> Result<StagedPlace, Failure> {
+        let lakes = self.snapshot().await?;
+        let catalogs = lake::catalogs(&lakes, &self.base);
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;
+        let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
+        context.resolve(&stages::parse_place(place)?).await
+    }
+
+    async fn plan_stage(
+        &self,
+        statement: StageStatement,
+        lakes: &Arc<Lakes>,
+        state: &mut SessionState,
+        forced: Option<usize>,
+        slots: usize,
+        stores: &Arc<ObjectStores>,
+    ) -> Result<Planned, Failure> {
+        let context = stages::Context { lakes, state, storage: &self.storage };
+        let choose = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, slots));
+        let planned = stages::plan(statement, &context, choose, self.options.file_bytes.0).await?;
+        if let PlannedStage::Unload { unload, query } = planned {
+            let parsed = parse_one(state, &query)?;
+            let plan = state.statement_to_plan(parsed).await.map_err(|error| to_failure(&error))?;
+            let (mut query, _) = self.plan_query(state, &plan, forced, slots, stores).await?;
+            query.plan = unload.over(query.plan)?;
+            query.schema = query.plan.schema();
+            return Ok(Planned::Unload { query, unload });
+        }
+        let query = |plan: Arc<dyn ExecutionPlan>, partitions| PlannedQuery {
+            schema: plan.schema(),
+            plan,
+            context: state.task_ctx(),
+            options: session::options_that_travel(state.config_options()),
+            partitions,
+            scan_bytes: 0,
+            pruned: Vec::new(),
+            stores: stores.clone(),
+        };
+        Ok(match planned {
+            PlannedStage::Unload { .. } => unreachable!("it was returned above"),
+            PlannedStage::Action(action) => Planned::Stage(action),
+            PlannedStage::Load(PlannedLoad::Write { plan, partitions, written, load }) => {
+                Planned::Load { query: query(plan, partitions), written, load }
+            }
+            PlannedStage::Load(PlannedLoad::Try { plan, partitions, load }) => {
+                Planned::TryLoad { query: query(plan, partitions), load }
+            }
+            PlannedStage::Load(PlannedLoad::Rows { plan }) => Planned::Query(query(plan, 1)),
+            PlannedStage::Load(PlannedLoad::Nothing(rows)) => Planned::Stage(StageAction::Rows(rows)),
+        })
     }
 
     async fn plan_write(

@@ -7,6 +7,8 @@
 //! | `GET /api/v2/statements/{handle}?partition=N` | status, or a partition of the result |
 //! | `POST /api/v2/statements/{handle}/cancel` | stops it |
 //! | `POST /api/v2/sessions`, `GET`, `DELETE /api/v2/sessions/{id}` | sessions: names, settings, transactions (our addition) |
+//! | `PUT`, `GET /api/v2/stages/file?place=@stage/path` | a file to a stage, or from one (our addition) |
+//! | `GET /api/v2/stages/files?place=@stage/path` | the files below a place (our addition) |
 //! | `GET /api/v2/health`, `GET /api/v2/cluster` | that we answer; who runs what (our additions) |
 //!
 //! With `Accept: application/vnd.apache.arrow.stream` rows come as an Arrow IPC stream (our addition): a POST then streams
@@ -15,6 +17,7 @@
 mod answer;
 mod request;
 mod sessions;
+mod stages;
 mod statements;
 
 use std::panic::AssertUnwindSafe;
@@ -70,6 +73,8 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .route("/api/v2/statements/{handle}/cancel", post(statements::cancel))
         .route("/api/v2/sessions", post(sessions::open).get(sessions::list))
         .route("/api/v2/sessions/{id}", delete(sessions::close))
+        .route("/api/v2/stages/file", get(stages::get).put(stages::put))
+        .route("/api/v2/stages/files", get(stages::list))
         .route("/api/v2/health", get(health))
         .route("/api/v2/cluster", get(cluster))
         .fallback(unknown_path)

@@ -107,6 +107,37 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// A request whose body is the bytes of a file.
+    pub async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> Result<Answer, ClientError> {
+        match self {
+            Self::Http { client, base } => {
+                let request = client.request(method, format!("{base}{path}")).body(reqwest::Body::wrap_stream(body));
+                let response = request.send().await.map_err(|e| unreachable(base, &e))?;
+                let (status, headers) = (response.status(), response.headers().clone());
+                let body = response.bytes_stream().map(|chunk| chunk.map_err(|e| causes(&e))).boxed();
+                Ok(Answer { status, headers, body })
+            }
+            Self::InProcess(router) => {
+                let request = Request::builder().method(method).uri(path).body(Body::from_stream(body));
+                let request = request.map_err(|e| ClientError::Invalid(format!("request {path:?}: {e}")))?;
+                let response = match router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                let (parts, body) = response.into_parts();
+                let body = body.into_data_stream().map(|chunk| chunk.map_err(|e| causes(&e))).boxed();
+                Ok(Answer { status: parts.status, headers: parts.headers, body })
+            }
+        }
+    }
+}
+
 impl Answer {
     pub fn is_arrow(&self) -> bool {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

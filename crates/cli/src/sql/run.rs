@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::session::Change;
 use super::split::{Statement, statements};
-use super::{Format, Printed, Printer, trouble};
+use super::{Format, Printed, Printer, transfer, trouble};
+use frazil_engine::stages::client_statement;
+
 use crate::client::{Client, ClientError, StatementContext};
 use crate::failure::CommandError;
 use crate::signals::{Stop, StopSignals};
@@ -164,6 +166,13 @@ async fn print(
     sql: &str,
     handle: &mut Option<String>,
 ) -> Result<Printed, Trouble> {
+    if let Some(files) = client_statement(sql).map_err(|failure| Trouble::Client(transfer::refused(failure)))? {
+        let moved = transfer::run(client, context, files).await.map_err(Trouble::Client)?;
+        let out = BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, stdout());
+        let mut printer = Printer::new(format, &moved.schema(), out).map_err(Trouble::Output)?;
+        printer.print(&moved).map_err(Trouble::Output)?;
+        return printer.finish().map_err(Trouble::Output);
+    }
     let mut rows = client.stream(sql, context).await.map_err(Trouble::Client)?;
     *handle = rows.handle().map(str::to_owned);
     let mut next = rows.next().await.map_err(Trouble::Client)?;

@@ -56,6 +56,8 @@ struct Piece {
 
 fn scan(text: &str) -> Piece {
     let bytes = text.as_bytes();
+    // A path of theirs may look like a comment: `PUT file:///tmp/*.csv @stage`.
+    let moves_files = matches!(first_word(text).as_str(), "PUT" | "GET");
     let mut holds_words = false;
     let mut at = 0;
     while at < bytes.len() {
@@ -63,7 +65,7 @@ fn scan(text: &str) -> Piece {
         let (length, closed) = match bytes[at] {
             b';' => return Piece { length: at, terminated: true, holds_words, open: false },
             b'-' if rest.starts_with("--") => (rest.find('\n').map_or(rest.len(), |end| end + 1), true),
-            b'/' if rest.starts_with("/*") => block_comment(rest),
+            b'/' if rest.starts_with("/*") && !moves_files => block_comment(rest),
             byte => {
                 holds_words |= !byte.is_ascii_whitespace();
                 match byte {
@@ -80,6 +82,12 @@ fn scan(text: &str) -> Piece {
         at += length;
     }
     Piece { length: bytes.len(), terminated: false, holds_words, open: false }
+}
+
+fn first_word(text: &str) -> String {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    text[..end.min(16)].to_ascii_uppercase()
 }
 
 /// The length of what begins `rest`, and whether it is closed. Comments nest, as in PostgreSQL.
@@ -172,6 +180,7 @@ mod tests {
             [r"SELECT E'a\';b'", r"SELECT name'\'", "SELECT 3"]
         );
         assert_eq!(texts("SELECT 'é;ü'; SELECT ü"), ["SELECT 'é;ü'", "SELECT ü"]);
+        assert_eq!(texts("PUT file:///tmp/*.csv @s; SELECT 1"), ["PUT file:///tmp/*.csv @s", "SELECT 1"]);
     }
 
     #[test]

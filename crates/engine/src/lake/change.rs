@@ -188,6 +188,7 @@ impl Written {
                     counts.updated += updated;
                     counted = true;
                 }
+                Report::Staged(_) => {}
                 Report::Deleted(deleted) => {
                     gone += deleted.rows;
                     let file = DataFileId(deleted.data_file);

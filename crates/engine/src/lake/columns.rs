@@ -14,7 +14,7 @@ pub(super) const LAKE_COLUMN_KEY: &str = "FRAZIL:lake_column";
 pub(super) const INITIAL_DEFAULT_KEY: &str = "FRAZIL:initial_default";
 
 /// The table's columns as queries see them, with their field ids. Strings are views, as everywhere in DataFusion's Parquet scans.
-pub(super) fn table_schema(table: &Table) -> Result<SchemaRef> {
+pub(crate) fn table_schema(table: &Table) -> Result<SchemaRef> {
     let fields = table.columns.iter().map(field_of).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Schema::new(fields)))
 }

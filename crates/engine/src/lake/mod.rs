@@ -30,6 +30,8 @@ mod write_changes;
 mod write_deletes;
 
 pub use change::{Answer, Change, Counts, WriteKind, Written, ensure_default_schema};
+pub(crate) use columns::table_schema;
+pub(crate) use ddl::{begin, resolve, table_id};
 pub use ddl::{plan_ddl, plan_undrop};
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
@@ -44,6 +46,7 @@ pub use report::{Report, read_reports};
 pub use rows::RowChanges;
 pub use show::query_for;
 pub use table::LakeTable;
+pub(crate) use table::{default_value, store_path, store_url};
 pub use upload::Begun;
 pub use write::{WriteFilesExec, WriteTarget};
 pub use write_changes::WriteChangesExec;

@@ -9,6 +9,8 @@ use frazil_catalog::{ColumnId, DataFileId, NewColumnStatistics, NewDataFile, New
 use frazil_common::Failure;
 use serde::{Deserialize, Serialize};
 
+use crate::stages::StagedReport;
+
 /// One thing that a writer tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Report {
@@ -18,6 +20,8 @@ pub enum Report {
     Counted { inserted: i64, updated: i64 },
     /// Rows of a data file that are gone.
     Deleted(DeleteReport),
+    /// What became of a staged file that was read.
+    Staged(StagedReport),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -327,7 +327,7 @@ fn rows_of(file: &DataFile) -> usize {
 }
 
 /// The store of a table's files.
-pub(super) fn store_url(location: &str) -> Result<ObjectStoreUrl> {
+pub(crate) fn store_url(location: &str) -> Result<ObjectStoreUrl> {
     match location.split_once("://") {
         Some((scheme, rest)) if scheme != "file" => {
             let host = rest.split('/').next().unwrap_or_default();
@@ -338,7 +338,7 @@ pub(super) fn store_url(location: &str) -> Result<ObjectStoreUrl> {
 }
 
 /// Where a file is in its store: the location without it.
-pub(super) fn store_path(location: &str) -> Result<Path> {
+pub(crate) fn store_path(location: &str) -> Result<Path> {
     Ok(match location.split_once("://") {
         Some((_, rest)) => Path::parse(rest.split_once('/').map_or("", |(_, path)| path))?,
         None => Path::from_absolute_path(location)?,
@@ -412,6 +412,6 @@ impl TableProvider for LakeTable {
 }
 
 /// A default's text as a value of the column's type.
-pub(super) fn default_value(text: &str, data_type: &DataType) -> Result<ScalarValue> {
+pub(crate) fn default_value(text: &str, data_type: &DataType) -> Result<ScalarValue> {
     ScalarValue::try_from_string(text.to_owned(), data_type)
 }

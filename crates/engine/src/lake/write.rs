@@ -43,6 +43,7 @@ use super::report::{ColumnReport, FileReport, Report, report_batch, report_schem
 use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
+use crate::stages::REPORT_COLUMN;
 
 /// As DuckDB writes them: small enough to be skipped, large enough to be read in one go.
 const ROW_GROUP_ROWS: usize = 122_880;
@@ -66,6 +67,8 @@ pub struct WriteFilesExec {
     pub target: WriteTarget,
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
+    /// The last column of the input reports on staged files: rows with a report have no data.
+    staged: bool,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -76,7 +79,9 @@ impl WriteFilesExec {
         let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let equivalence = EquivalenceProperties::new(report_schema());
         let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let staged = input.schema().fields().last().is_some_and(|field| field.name() == REPORT_COLUMN);
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { input, target, table_schema, staged, properties: Arc::new(properties), metrics }
     }
 }
 
@@ -124,7 +129,7 @@ impl ExecutionPlan for WriteFilesExec {
         let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
         let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation)
             .counted(&self.metrics, partition);
-        let report = futures::stream::once(writer.write_all(rows));
+        let report = futures::stream::once(writer.write_all(rows, self.staged));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 
@@ -175,9 +180,21 @@ impl PartitionWriter {
         self
     }
 
-    async fn write_all(mut self, mut rows: SendableRecordBatchStream) -> Result<RecordBatch> {
+    /// `staged`: the last column reports on staged files, in rows that have no data.
+    async fn write_all(mut self, mut rows: SendableRecordBatchStream, staged: bool) -> Result<RecordBatch> {
         while let Some(batch) = rows.next().await {
-            self.write(batch?.columns()).await?;
+            let batch = batch?;
+            match batch.columns().split_last() {
+                Some((report, data)) if staged => {
+                    let reports =
+                        report.as_string_opt::<i32>().ok_or_else(|| internal("staged rows have no reports"))?;
+                    match reports.null_count() == reports.len() {
+                        true => self.write(data).await?,
+                        false => reports.iter().flatten().try_for_each(|text| self.pass_on(text))?,
+                    }
+                }
+                _ => self.write(batch.columns()).await?,
+            }
         }
         let report = report_batch(&self.finish().await?)?;
         self.keep();
@@ -187,6 +204,13 @@ impl PartitionWriter {
     /// Whoever has the reports knows the files. Until then they go with the writer.
     pub(super) fn keep(&mut self) -> Vec<Path> {
         self.begun.take()
+    }
+
+    fn pass_on(&mut self, report: &str) -> Result<()> {
+        let report =
+            serde_json::from_str(report).map_err(|error| internal(&format!("a report does not decode: {error}")))?;
+        self.written.push(Report::Staged(report));
+        Ok(())
     }
 
     /// Ends the last file. Returns what was written.
@@ -377,4 +401,8 @@ fn contains_nan(column: &Arc<dyn Array>) -> bool {
         return floats.iter().flatten().any(f64::is_nan);
     }
     column.as_primitive_opt::<Float32Type>().is_some_and(|floats| floats.iter().flatten().any(f32::is_nan))
+}
+
+fn internal(message: &str) -> DataFusionError {
+    frazil_exchange::to_datafusion(Failure::internal(message))
 }
