@@ -381,6 +381,7 @@ impl Planner {
             options: session::options_that_travel(state.config_options()),
             partitions,
             scan_bytes: 0,
+            pruned: Vec::new(),
             stores: stores.clone(),
             catalogs: state.catalog_list().clone(),
             pruned: vec![],
