@@ -384,7 +384,6 @@ impl Planner {
             pruned: Vec::new(),
             stores: stores.clone(),
             catalogs: state.catalog_list().clone(),
-            pruned: vec![],
         };
         Ok(match planned {
             PlannedStage::Unload { .. } => unreachable!("it was returned above"),
