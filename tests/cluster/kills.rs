@@ -312,9 +312,7 @@ impl Writer {
             Model::sums_of(&format!("c{n}")),
             format!("select count(*) from c{n} where x is null"),
             Model::sums_of(&format!("s{n}")),
-            format!(
-                "select count(*) from information_schema.schemata where catalog_name = 'd{n}' and schema_name = 'public'"
-            ),
+            format!("select count(*) from d{n}.information_schema.schemata where schema_name = 'public'"),
             Model::sums_of(&format!("v{n}")),
             shared,
         ] {
@@ -341,7 +339,7 @@ fn shown(model: &Model) -> Vec<Option<Vec<i64>>> {
         Some(Model::sums(&model.rows)),
         model.has_column.then(|| vec![0]),
         model.side.as_ref().map(Model::sums),
-        Some(vec![i64::from(model.has_database)]),
+        model.has_database.then(|| vec![1]),
         model.has_view.then(|| Model::sums(&model.rows)),
         Some(vec![model.shared.len() as i64, model.shared.iter().sum(), mixed]),
     ]

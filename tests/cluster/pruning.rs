@@ -28,7 +28,7 @@ async fn known(cluster: &Cluster, aggregates: &str, table: &str, is_known: bool)
     let sql = format!("select {aggregates} from {table}");
     // A limit keeps everything from looking through it.
     let read =
-        run(cluster, &format!("select {aggregates} from (select * from {table} limit 100000000) all_rows")).await;
+        run(cluster, &format!("select {aggregates} from (select * from {table} limit 200000000) all_rows")).await;
     let answer = run(cluster, &sql).await;
     compare(&read, &answer, Order::Any).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let plan = plan(cluster, &format!("explain {sql}")).await;
@@ -62,7 +62,7 @@ async fn answers_of_the_catalog_are_those_of_the_rows() {
     known(&cluster, "count(*) a", "t where id > 990", false).await;
     let nested =
         "select (select max(id) from t) a, (select count(*) from t as u) b union all select count(*), min(id) from t";
-    let read = nested.replace("from t as u", "from t").replace("from t", "from (select * from t limit 1000000) r");
+    let read = nested.replace("from t as u", "from t").replace("from t", "from (select * from t limit 2000000) r");
     compare(&run(&cluster, &read).await, &run(&cluster, nested).await, Order::Any).unwrap();
 
     // A column that files do not have.
@@ -108,9 +108,9 @@ async fn explain_shows_what_was_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn look_ups_leave_out_row_groups_by_bloom_filters() {
     let cluster = Cluster::start(Options::executors(2)).await;
-    // A permutation of 0 .. 299,992, in three row groups; 64-bit and as text.
-    let made = "select value * 7919 % 299993 as id, 'key ' || (value * 7919 % 299993) as name, value as row, value % 5 as few \
-                from generate_series(0, 299992) series(value)";
+    // A permutation of 0 .. 1,200,006, in three row groups; 64-bit and as text.
+    let made = "select value * 7919 % 1200007 as id, 'key ' || (value * 7919 % 1200007) as name, value as row, value % 5 as few \
+                from generate_series(0, 1200006) series(value)";
     let mut create = Request::new(format!("create table t as {made}"));
     create.settings = vec![("partitions".to_owned(), "1".to_owned())];
     cluster.run(&create).await.unwrap_or_else(|e| panic!("{e}"));
@@ -121,17 +121,17 @@ async fn look_ups_leave_out_row_groups_by_bloom_filters() {
         // One in twenty may be there for no reason.
         assert!(numbers[1] == 3 && numbers[0] >= 1, "{condition}: {analyzed}");
         let found = run(&cluster, &format!("select id, name from t where {condition} order by id")).await;
-        let sql = format!("select id, name from (select * from t limit 1000000) r where {condition} order by id");
+        let sql = format!("select id, name from (select * from t limit 2000000) r where {condition} order by id");
         compare(&run(&cluster, &sql).await, &found, Order::Total).unwrap_or_else(|e| panic!("{condition}: {e}"));
     }
     // All of them are found, also under other names, and none in a column that only has the old one's name.
-    let all = "select count(*) a from t where id in (0, 1, 2, 3, 299990, 299991, 299992, 299993)";
+    let all = "select count(*) a from t where id in (0, 1, 2, 3, 1200004, 1200005, 1200006, 1200007)";
     let seven = run(&cluster, "select 7 a").await;
     compare(&seven, &run(&cluster, all).await, Order::Any).unwrap();
     run(&cluster, "alter table t rename column id to number").await;
     compare(&seven, &run(&cluster, &all.replace("id in", "number in")).await, Order::Any).unwrap();
     run(&cluster, "alter table t add column id bigint").await;
-    run(&cluster, "insert into t (number, id) values (1000000, 5)").await;
+    run(&cluster, "insert into t (number, id) values (2000000, 5)").await;
     let one = run(&cluster, "select 1 a").await;
     compare(&one, &run(&cluster, "select count(*) a from t where id = 5").await, Order::Any).unwrap();
     compare(&one, &run(&cluster, "select count(*) a from t where number = 5").await, Order::Any).unwrap();

@@ -121,7 +121,6 @@ async fn secrets_open_buckets_and_are_never_shown() {
 
     // It lasts, in a file that others cannot read, and nowhere else.
     cluster.restart_coordinator();
-    run(&cluster, declare).await;
     cluster.run(&Request::new(sql).partitions(4)).await.expect("it is kept");
     let registry = cluster.directory().join("coordinator/catalog/frazil.db");
     let mode = registry.metadata().expect("it is there").permissions().mode() & 0o777;
