@@ -337,3 +337,19 @@ async fn files_are_pruned_by_their_statistics() {
     assert!(!plan(&run(&cluster, &explain(none)).await).contains(".parquet"));
     same(&cluster, &oracle, none, &none.replace("from t", "from orders")).await;
 }
+
+/// Values that a query selects from have their own types and columns, whatever table the query is written to.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_within_a_query_are_not_rows_of_the_table() {
+    let cluster = Cluster::start(Options::executors(2)).await;
+    run(&cluster, "create table t (a bigint, b bigint)").await;
+    assert_eq!(number(&cluster, "insert into t select column1 * 10, 1 from (values (1.7), (2.5))").await, 2);
+    assert_eq!(number(&cluster, "insert into t (b, a) select 2, x from (values (3, 'x'), (4, 'y')) v(x, y)").await, 2);
+    assert_eq!(number(&cluster, "insert into t select * from (values (5, 3)) union all values (6, 3)").await, 2);
+    assert_eq!(number(&cluster, "insert into t with v(x) as (values (7.9)) select x * 10, 4 from v").await, 1);
+    assert_eq!(number(&cluster, "insert into t values ('8', 5)").await, 1);
+    assert_eq!(number(&cluster, "select sum(a) from t").await, 17 + 25 + 3 + 4 + 5 + 6 + 79 + 8);
+    assert_eq!(number(&cluster, "select sum(b) from t").await, 1 + 1 + 2 + 2 + 3 + 3 + 4 + 5);
+    run(&cluster, "create table u (a bigint) as select column1 * 10 from (values (1.7))").await;
+    assert_eq!(number(&cluster, "select sum(a) from u").await, 17);
+}

@@ -307,6 +307,7 @@ impl Planner {
         };
         let cluster_by = lake::take_cluster_by(&mut statement);
         lake::put_defaults(&mut statement, &lakes, &state)?;
+        lake::take_out_values(&mut statement, &state).await?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
         let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), &lakes, &state, writing).await?;

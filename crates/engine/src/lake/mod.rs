@@ -4,7 +4,7 @@
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
 //! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `statements` (what the
-//! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
+//! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
 mod bloom_filters;
@@ -24,6 +24,7 @@ mod known_answers;
 mod listing;
 mod merge;
 mod names;
+mod nested_values;
 mod optimize;
 mod past;
 mod places;
@@ -56,6 +57,7 @@ pub use files::table_function as files_function;
 pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};
+pub use nested_values::take_out_values;
 pub use optimize::{parse_optimize, plan_optimize};
 pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
