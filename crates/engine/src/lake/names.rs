@@ -151,7 +151,7 @@ impl Lakes {
 
 /// The catalogs of a statement: the databases. `base` plans views.
 pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn CatalogProviderList> {
-    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0 })
+    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0, own: Arc::default() })
 }
 
 /// What names are looked up in.
@@ -161,6 +161,8 @@ pub(super) struct Catalogs {
     base: Arc<SessionState>,
     /// Views that are being planned, one inside the other.
     views: usize,
+    /// Found, but not shown: what a statement has put under a name of its own.
+    own: Arc<Mutex<Vec<(String, Arc<dyn CatalogProvider>)>>>,
 }
 
 impl fmt::Debug for Catalogs {
@@ -170,7 +172,8 @@ impl fmt::Debug for Catalogs {
 }
 
 impl CatalogProviderList for Catalogs {
-    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+    fn register_catalog(&self, name: String, own: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        self.own.lock().push((name, own));
         None
     }
 
@@ -183,6 +186,9 @@ impl CatalogProviderList for Catalogs {
         if self.lakes.databases.contains_key(name) {
             let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
             return Some(Arc::new(WithInformation::new(name, Arc::new(LakeDatabase(names)), self.clone())));
+        }
+        if let Some((_, own)) = self.own.lock().iter().find(|(own, _)| own == name) {
+            return Some(own.clone());
         }
         let past = self.lakes.past.lock().get(name).cloned()?;
         let database = past.databases.keys().next()?.clone();
