@@ -154,6 +154,8 @@ pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn Catalog
     Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0, own: Arc::default() })
 }
 
+type NamedCatalog = (String, Arc<dyn CatalogProvider>);
+
 /// What names are looked up in.
 #[derive(Clone)]
 pub(super) struct Catalogs {
@@ -162,7 +164,7 @@ pub(super) struct Catalogs {
     /// Views that are being planned, one inside the other.
     views: usize,
     /// Found, but not shown: what a statement has put under a name of its own.
-    own: Arc<Mutex<Vec<(String, Arc<dyn CatalogProvider>)>>>,
+    own: Arc<Mutex<Vec<NamedCatalog>>>,
 }
 
 impl fmt::Debug for Catalogs {
