@@ -120,6 +120,15 @@ async fn tables_are_seen_as_they_were() {
     run(&cluster, "create table s.copy as select * from s.o at (snapshot => 4)").await;
     same(&cluster, &oracle, "select * from s.copy", left).await;
 
+    run(&cluster, "create stage s.out").await;
+    let unload = "copy into @s.out/o/ from (select k from s.o at (snapshot => 4)) file_format = (type = csv)";
+    let answer = run(&cluster, unload).await;
+    let unloaded = answer.batches[0].column_by_name("rows_unloaded").expect("a column");
+    assert_eq!(
+        unloaded.as_primitive::<Int64Type>().value(0),
+        number(&oracle, &format!("select count(*) from ({left})")).await
+    );
+
     // A view is looked at as it was, and so are its tables; a view may also look back itself.
     run(&cluster, "create view s.f as select k from s.o where st = 'F'").await;
     run(&cluster, "create view s.first as select k from s.o at (snapshot => 3)").await;

@@ -368,7 +368,8 @@ impl Planner {
         let choose = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, slots));
         let planned = stages::plan(statement, &context, choose, self.options.file_bytes.0).await?;
         if let PlannedStage::Unload { unload, query } = planned {
-            let parsed = parse_one(state, &query)?;
+            let mut parsed = parse_one(state, &query)?;
+            lake::look_back(&mut parsed, lakes, state).await?;
             let plan = state.statement_to_plan(parsed).await.map_err(|error| to_failure(&error))?;
             let (mut query, _) = self.plan_query(state, &plan, forced, slots, stores).await?;
             query.plan = unload.over(query.plan)?;

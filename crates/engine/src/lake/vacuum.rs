@@ -244,7 +244,8 @@ impl Run<'_> {
         while let Some(object) = listed.next().await {
             let object = object.map_err(|error| unreadable(&error))?;
             let path = format!("{base}/{}", object.location);
-            let ours = object.location.filename().is_some_and(is_ours);
+            let below = object.location.as_ref().strip_prefix(prefix.as_ref()).unwrap_or_default();
+            let ours = object.location.filename().is_some_and(is_ours) && !below.split('/').any(is_hidden);
             if ours && SystemTime::from(object.last_modified) < before && !referenced.has(&path) {
                 found.push(path);
                 if found.len() >= max {
@@ -290,6 +291,11 @@ impl Run<'_> {
 /// `frazil-….parquet`, and what a writer that was killed has left of one: `frazil-….parquet#1`.
 fn is_ours(name: &str) -> bool {
     name.starts_with(OUR_PREFIX) && name.split('#').next().is_some_and(|name| name.ends_with(".parquet"))
+}
+
+/// Whose files are no tables': `.stages` has those of users, whatever they are called.
+fn is_hidden(directory: &str) -> bool {
+    directory.starts_with('.')
 }
 
 fn local(path: &str) -> Option<PathBuf> {
@@ -338,7 +344,9 @@ fn list_directory(
             };
             let path = format!("{text}/{name}");
             if kind.is_dir() {
-                open.push((path, entry.path()));
+                if !is_hidden(&name) {
+                    open.push((path, entry.path()));
+                }
             } else if kind.is_file() && is_ours(&name) {
                 let modified = entry.metadata().ok().and_then(|meta| meta.modified().ok());
                 if modified.is_some_and(|modified| modified < before) && !referenced.has(&path) {
