@@ -25,10 +25,8 @@ const TRIMMED_ROWS: i64 = 10;
 /// Returns the milliseconds of each commit of 1,000 files.
 pub(super) async fn create(data: &Path, files: usize, others: usize) -> Result<Vec<f64>, CommandError> {
     let failed = |error: CatalogError| CommandError::Failed(format!("making the catalog: {error}"));
-    let root = std::path::absolute(data.join("warehouse"))
-        .map_or_else(|_| data.join("warehouse"), |root| root)
-        .display()
-        .to_string();
+    let root = std::path::absolute(data.join("warehouse")).map_err(CommandError::doing("finding the directory"))?;
+    let root = root.display().to_string();
     let holder = Holder::current("bench scan");
     let databases = Databases::open(Backing::Directory(data.join("catalog")), &root, &holder).await.map_err(failed)?;
     for number in 1..=others {
