@@ -32,6 +32,11 @@ fn noise(columns: &str, digits: usize) -> String {
     format!("select {columns}, random() b, random() c from {}", from.join(" cross join "))
 }
 
+/// A million rows of noise of which a late one has a null: the numbers follow the order in which the rows are made.
+fn noise_with_a_late_null() -> String {
+    noise("case when row_number() over () > 950000 then null else n2 end", 6)
+}
+
 async fn create_tables(cluster: &Cluster) {
     let digits = "(values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) d (n)";
     run(cluster, &format!("create table digits as select n from {digits}")).await;
@@ -102,7 +107,7 @@ async fn nothing_is_left_in_a_bucket() {
     let cluster = cluster_in(&s3).await;
     create_tables(&cluster).await;
     let keys = s3.keys();
-    let fails = noise("case when n1 = 9 then null else n2 end", 6);
+    let fails = noise_with_a_late_null();
     let refusal = cluster.run(&Request::new(format!("insert into t {fails}"))).await.expect_err("a null");
     assert_eq!(refusal.sql_state.as_deref(), Some("23502"), "{refusal}");
     until("uploads are aborted", || s3.uploads_open() == 0 && s3.keys() == keys).await;
@@ -125,7 +130,7 @@ async fn nothing_is_left_in_a_directory() {
     let warehouse = cluster.directory().join("coordinator/warehouse");
     create_tables(&cluster).await;
     let before = files(&warehouse);
-    let fails = noise("case when n1 = 9 then null else n2 end", 6);
+    let fails = noise_with_a_late_null();
     let refusal = cluster.run(&Request::new(format!("insert into t {fails}"))).await.expect_err("a null");
     assert_eq!(refusal.sql_state.as_deref(), Some("23502"), "{refusal}");
     until("files are removed", || files(&warehouse) == before).await;
