@@ -29,8 +29,9 @@ use crate::admission::Admission;
 use crate::membership::{MembershipService, Registry};
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
+use crate::remembered::Statements;
 use crate::results::ResultStore;
-use crate::service::{Inner, StatementService, Statements};
+use crate::service::{Inner, StatementService};
 use crate::sessions::Sessions;
 
 /// Disk for the coordinator's own sorts; its queries are small.
