@@ -11,6 +11,7 @@ use crate::run::run_to_end;
 use crate::service::{Inner, StatementService};
 use crate::sessions::SessionStatus;
 use crate::statement::{ClusterStatus, ResultStream, StatementRequest, StatementStatus};
+use crate::tokens::Purpose;
 
 /// The longest that one call waits; the statement's own limit ends it.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -137,8 +138,17 @@ impl Caller {
         self.inner().sessions.open(self.principal.clone(), database, schema, settings)
     }
 
+    /// A token for one of its sessions; see [`Tokens::issue`](crate::tokens::Tokens::issue).
+    pub fn issue_token(&self, session: SessionId, purpose: Purpose, valid: Duration) -> Result<String, Failure> {
+        self.inner().tokens.issue(&self.principal, session, purpose, valid)
+    }
+
+    /// Its tokens end with it.
     pub fn close_session(&self, id: SessionId) -> Result<(), Failure> {
-        self.inner().sessions.close(&self.principal, id)
+        let inner = self.inner();
+        inner.sessions.close(&self.principal, id)?;
+        inner.tokens.revoke(id);
+        Ok(())
     }
 
     /// Oldest first.

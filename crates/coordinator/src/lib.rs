@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod stage_graph;
 pub mod staged_files;
 pub mod statement;
+pub mod tokens;
 mod transactions;
 mod vacuum;
 mod writes;

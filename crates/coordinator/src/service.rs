@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use frazil_catalog::Databases;
-use frazil_common::{ErrorCode, Failure, Principal};
+use frazil_common::{ErrorCode, Failure, Principal, SessionId};
 use frazil_engine::planner::Planner;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use crate::query::QueryRunner;
 use crate::remembered::Statements;
 use crate::results::ResultStore;
 use crate::sessions::Sessions;
+use crate::tokens::{Purpose, Tokens};
 use crate::vacuum;
 
 /// Cheap to clone; all clones are the same service.
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub statements: Mutex<Statements>,
     /// Of files that clients send to stages.
     pub uploads: Semaphore,
+    pub tokens: Tokens,
 }
 
 impl StatementService {
@@ -55,6 +57,12 @@ impl StatementService {
     pub async fn log_in(&self, credentials: Credentials) -> Result<Caller, Failure> {
         let _ = credentials;
         Ok(Caller::new(self.clone(), Principal::embedded()))
+    }
+
+    /// The client and the session of a token that a [`Caller`] has issued.
+    pub fn by_token(&self, token: &str, purpose: Purpose) -> Result<(Caller, SessionId), Failure> {
+        let (principal, session) = self.inner.tokens.find(token, purpose)?;
+        Ok((Caller::new(self.clone(), principal), session))
     }
 
     /// Stops every open statement and waits for their ends.
