@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::RwLock;
+use uuid::Uuid;
 
 use crate::change_counter::{ChangeCounter, State};
 use crate::error::{CatalogError, Result};
@@ -37,6 +38,7 @@ pub struct Database {
 
 pub(crate) struct Inner {
     pub(crate) name: String,
+    id: OnceLock<Uuid>,
     pub(crate) sql: Sql,
     pub(crate) data_path: String,
     contents: Mutex<ContentsCache>,
@@ -144,6 +146,16 @@ impl Database {
         Self::open(name, Sql::open_postgres(url, schema).await?, None).await
     }
 
+    /// What the registry knows it by.
+    pub(crate) fn identify(&self, id: Uuid) {
+        let _ = self.inner.id.set(id);
+    }
+
+    /// The same as long as it is there, whatever is called by its name later. Zero for one that is in no registry.
+    pub fn id(&self) -> Uuid {
+        self.inner.id.get().copied().unwrap_or_default()
+    }
+
     async fn create(name: &str, sql: Sql, data_path: &str, counter: Option<ChangeCounter>) -> Result<Self> {
         let data_path = if data_path.ends_with('/') { data_path.to_owned() } else { format!("{data_path}/") };
         let mut tx = begin_ddl(&sql).await?;
@@ -162,6 +174,7 @@ impl Database {
     fn new(name: &str, sql: Sql, data_path: String, counter: Option<ChangeCounter>) -> Self {
         let inner = Inner {
             name: name.to_owned(),
+            id: OnceLock::new(),
             sql,
             data_path,
             contents: Mutex::default(),

@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
+use crate::access::{self, AccessCache};
 use crate::change_counter::{ChangeCounter, State};
 use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Named, Result};
@@ -60,6 +61,7 @@ struct Registry {
     /// Of an SQLite registry: what it has had last, and in which state of the file that was.
     counter: Option<ChangeCounter>,
     records: parking_lot::Mutex<Option<(State, Arc<[DatabaseRecord]>)>>,
+    access: AccessCache,
     _lock: Option<CatalogLock>,
 }
 
@@ -103,6 +105,7 @@ impl Databases {
                 tx.script(doing, &format!("CREATE SCHEMA IF NOT EXISTS {REGISTRY_SCHEMA}")).await?;
                 tx.script(doing, TABLES).await?;
                 tx.script(doing, secrets::TABLE).await?;
+                tx.script(doing, access::TABLES).await?;
                 tx.commit().await?;
                 (sql, None)
             }
@@ -110,6 +113,7 @@ impl Databases {
         let mut tx = begin_ddl(&sql).await?;
         tx.script(doing, TABLES).await?;
         tx.script(doing, secrets::TABLE).await?;
+        tx.script(doing, access::TABLES).await?;
         tx.commit().await?;
         let data_root = if data_root.ends_with('/') { data_root.to_owned() } else { format!("{data_root}/") };
         let counter = match &backing {
@@ -117,12 +121,22 @@ impl Databases {
             Backing::Postgres(_) => None,
         };
         let (open, records) = (Mutex::default(), parking_lot::Mutex::default());
-        let inner = Registry { backing, sql: RegistrySql(sql), data_root, open, counter, records, _lock: lock };
+        let (sql, access) = (RegistrySql(sql), AccessCache::default());
+        let inner = Registry { backing, sql, data_root, open, counter, records, access, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) fn registry(&self) -> &Sql {
         &self.inner.sql.0
+    }
+
+    pub(crate) fn access_cache(&self) -> &AccessCache {
+        &self.inner.access
+    }
+
+    /// Of an SQLite registry: another one after every change, whoever makes it.
+    pub(crate) fn state(&self) -> Option<State> {
+        self.inner.counter.as_ref().and_then(ChangeCounter::state)
     }
 
     /// Ends all connections, and so leaves files that are whole by themselves, without a log beside them. Nothing can be done
@@ -143,7 +157,7 @@ impl Databases {
 
     async fn records(&self) -> Result<Arc<[DatabaseRecord]>> {
         // Before the query, so that what is changed meanwhile is not taken for seen.
-        let state = self.inner.counter.as_ref().and_then(ChangeCounter::state);
+        let state = self.state();
         if let Some(state) = state
             && let Some((seen_in, records)) = self.inner.records.lock().as_ref()
             && *seen_in == state
@@ -178,7 +192,9 @@ impl Databases {
                 Backing::Postgres(url) => Database::open_postgres(&record.name, url, &record.store).await,
             }
         };
-        open.get_or_try_init(opening).await.cloned()
+        let database = open.get_or_try_init(opening).await.cloned()?;
+        database.identify(record.id);
+        Ok(database)
     }
 
     pub async fn create(&self, name: &str) -> Result<Database> {
@@ -244,6 +260,7 @@ impl Databases {
         note_request(&mut tx, request, &format!("database {name} created")).await?;
         tx.commit().await?;
         failpoint::reach("database.registered");
+        database.identify(id);
         self.inner.open.lock().await.insert(id, Arc::new(OnceCell::new_with(Some(database.clone()))));
         Ok(database)
     }

@@ -19,6 +19,12 @@ pub enum CatalogError {
     UndefinedView(String),
     #[error("stage \"{0}\" not found")]
     UndefinedStage(String),
+    #[error("user \"{0}\" not found")]
+    UndefinedUser(String),
+    #[error("role \"{0}\" not found")]
+    UndefinedRole(String),
+    #[error("token \"{name}\" of user \"{user}\" not found")]
+    UndefinedToken { user: String, name: String },
     #[error("column \"{column}\" of table \"{table}\" not found")]
     UndefinedColumn { table: String, column: String },
     /// A moment that never was, or whose snapshot is no longer kept.
@@ -29,6 +35,12 @@ pub enum CatalogError {
     DuplicateDatabase(String),
     #[error("secret \"{0}\" already exists")]
     DuplicateSecret(String),
+    #[error("user \"{0}\" already exists")]
+    DuplicateUser(String),
+    #[error("role \"{0}\" already exists")]
+    DuplicateRole(String),
+    #[error("token \"{name}\" of user \"{user}\" already exists")]
+    DuplicateToken { user: String, name: String },
     #[error("schema \"{0}\" already exists")]
     DuplicateSchema(String),
     #[error("table or view \"{0}\" already exists")]
@@ -105,8 +117,13 @@ impl CatalogError {
             Self::UndefinedTable(_) | Self::UndefinedView(_) => ErrorCode::UndefinedTable,
             Self::UndefinedColumn { .. } => ErrorCode::UndefinedColumn,
             Self::UndefinedSnapshot { .. } => ErrorCode::UndefinedSnapshot,
-            Self::UndefinedStage(_) => ErrorCode::UndefinedObject,
-            Self::DuplicateStage(_) => ErrorCode::DuplicateObject,
+            Self::UndefinedStage(_) | Self::UndefinedUser(_) | Self::UndefinedRole(_) | Self::UndefinedToken { .. } => {
+                ErrorCode::UndefinedObject
+            }
+            Self::DuplicateStage(_)
+            | Self::DuplicateUser(_)
+            | Self::DuplicateRole(_)
+            | Self::DuplicateToken { .. } => ErrorCode::DuplicateObject,
             Self::DuplicateDatabase(_) => ErrorCode::DuplicateDatabase,
             Self::DuplicateSecret(_) => ErrorCode::DuplicateObject,
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,

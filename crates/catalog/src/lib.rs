@@ -19,6 +19,7 @@ mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod access;
 mod secrets;
 
 mod files;
@@ -46,6 +47,10 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use access::{
+    AccessChange, AccessRecords, Grant, GrantedObject, Member, ObjectId, ObjectKind, Privilege, Privileges, Rights, RoleRecord,
+    TokenRecord, UserOptions, UserRecord,
+};
 pub use database::{CommittedRequest, Database, MappedColumn, Pin};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
 pub use error::{CatalogError, Named, Result};
@@ -59,5 +64,5 @@ pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
 pub use stages::{IfStageExists, Stage};
-pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};
+pub use transaction::{CommitInfo, Committed, LoadedFile, Touch, Touched, Transaction};
 pub use types::{ColumnType, FIELD_ID_KEY, from_arrow, to_arrow};

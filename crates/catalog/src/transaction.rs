@@ -4,8 +4,10 @@
 //! changes are made to a draft of the database's contents; the commit writes what the draft and the base differ in.
 
 mod ddl;
+mod touched;
 
 pub(crate) use ddl::check_case;
+pub use touched::{Touch, Touched};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::SystemTime;
 
 use frazil_common::StatementId;
 
+use crate::access::{ObjectId, ObjectKind};
 use crate::commit;
 use crate::database::{Database, Pin};
 use crate::error::{CatalogError, Result};
@@ -38,6 +41,8 @@ pub struct Transaction {
     _pin: Pin,
     /// Snapshots of which files were copied.
     pub(crate) sources: Vec<Pin>,
+    /// The tables that they were of.
+    pub(crate) copied: Vec<Touched>,
 }
 
 /// What happened to one table's files.
@@ -97,8 +102,8 @@ impl Transaction {
     pub(crate) fn new(database: Database, base: Arc<SnapshotView>) -> Self {
         let pin = database.pin(base.snapshot.id);
         let draft = base.contents.clone();
-        let (data, loaded, sources) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { database, base, draft, data, loaded, next_local: LOCAL_IDS, _pin: pin, sources }
+        let (data, loaded, sources, copied) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { database, base, draft, data, loaded, next_local: LOCAL_IDS, _pin: pin, sources, copied }
     }
 
     pub fn base(&self) -> &Arc<SnapshotView> {
@@ -364,6 +369,13 @@ impl Transaction {
     ) -> Result<TableId> {
         let original = source.table_by_id(table)?;
         self.sources.push(database.pin(source.snapshot.id));
+        self.copied.push(Touched {
+            what: Touch::Copied,
+            kind: ObjectKind::Table,
+            object: ObjectId::within(database.id(), &original.uuid),
+            name: source.full_name(original),
+            schema: None,
+        });
         let mut data = crate::copy::read_files(database, source, original, || self.local()).await?;
         if data.added.iter().any(|row| row.mapping_id.is_some()) {
             return Err(CatalogError::NotSupported(format!(

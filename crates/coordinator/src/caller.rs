@@ -33,6 +33,26 @@ impl Caller {
         &self.principal
     }
 
+    /// The same user in another of its roles, by any spelling of its name. Of an instance without users there is only one.
+    pub async fn in_role(&self, role: &str) -> Result<Self, Failure> {
+        let access = self.inner().databases.access().await.map_err(Failure::from)?;
+        if !access.has_users() {
+            return Ok(self.clone());
+        }
+        let user = self.principal.user();
+        let found = access.role(role).filter(|role| access.roles_of_user(user).contains(role));
+        match found {
+            Some(role) if role == self.principal.role() => Ok(self.clone()),
+            Some(role) if !self.principal.is_restricted() => {
+                Ok(Self::new(self.service.clone(), self.principal.with_role(role)))
+            }
+            _ => {
+                let message = format!("user \"{user}\" cannot take role \"{role}\"");
+                Err(Failure::new(ErrorCode::AccessDenied, message))
+            }
+        }
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         self.service.inner()
     }

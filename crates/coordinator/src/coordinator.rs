@@ -26,6 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::admission::Admission;
+use crate::log_in::LogIn;
 use crate::membership::{MembershipService, Registry};
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
@@ -147,6 +148,7 @@ impl Coordinator {
             statements: parking_lot::Mutex::new(Statements::default()),
             uploads: tokio::sync::Semaphore::new(crate::staged_files::UPLOADS_MAX),
             tokens,
+            log_in: LogIn::new()?,
         });
         let tasks = vec![
             rpc,

@@ -17,6 +17,7 @@ mod explain;
 mod explained;
 mod lifecycle;
 mod loads;
+pub mod log_in;
 mod membership;
 pub mod options;
 pub mod placement;
@@ -32,6 +33,7 @@ pub mod staged_files;
 pub mod statement;
 pub mod tokens;
 mod transactions;
+mod users;
 mod vacuum;
 mod writes;
 

@@ -1,10 +1,10 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_common::{ErrorCode, Failure, Principal, StatementId};
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
 use parking_lot::Mutex;
@@ -39,6 +39,8 @@ pub struct Statement {
     seen: watch::Sender<(Phase, bool)>,
     progress: ProgressCounts,
     committing: AtomicBool,
+    /// In which role it is run, which its session may say.
+    acting: OnceLock<Principal>,
 }
 
 /// While it lives, the statement waits for its commit, whatever else is asked of it.
@@ -90,7 +92,18 @@ impl Statement {
             seen: watch::Sender::new((Phase::Received, false)),
             progress: ProgressCounts::default(),
             committing: AtomicBool::new(false),
+            acting: OnceLock::new(),
         })
+    }
+
+    /// Whom it is run for, in which role.
+    pub fn principal(&self) -> &Principal {
+        self.acting.get().unwrap_or(&self.request.principal)
+    }
+
+    /// Said once, before it is planned.
+    pub fn act_as(&self, principal: Principal) {
+        let _ = self.acting.set(principal);
     }
 
     pub fn committing(&self) -> Committing<'_> {

@@ -40,7 +40,7 @@ pub async fn load(
     let loaded = ledger.len();
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     written.transaction.add_loaded_files(ledger).map_err(failed)?;
-    writes::finish(statement, written, reports, begun, scope).await?;
+    writes::finish(inner, statement, written, reports, begun, scope).await?;
     tracing::info!(statement = %statement.id, files = loaded, "loaded");
     load.purge(&staged).await;
     load.answer(&staged)

@@ -41,8 +41,8 @@ impl Statements {
         let known = self.by_request.get(&request_id).and_then(|known| self.by_id.get(known));
         let Some(known) = known else { return Ok(None) };
         let first = &known.request;
-        let is_same = (&first.principal, &first.sql, &first.database, &first.schema, first.session)
-            == (&request.principal, &request.sql, &request.database, &request.schema, request.session);
+        let is_same = (&first.principal, &first.role, &first.sql, &first.database, &first.schema, first.session)
+            == (&request.principal, &request.role, &request.sql, &request.database, &request.schema, request.session);
         if is_same {
             return Ok(Some(known.id));
         }

@@ -12,10 +12,10 @@ use crate::deliver::{Rows, deliver, status_row};
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
-use crate::sessions::SessionGuard;
+use crate::sessions::{SessionGuard, SessionState};
 use crate::statement::Phase;
 use crate::transactions::{self, Scope};
-use crate::{explained, loads, vacuum, writes};
+use crate::{explained, loads, users, vacuum, writes};
 
 /// A compaction that others have made impossible is planned anew so often.
 const COMPACTIONS_MAX: u32 = 5;
@@ -57,6 +57,10 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Some(id) => Some(inner.sessions.enter(&request.principal, id).await?),
         None => None,
     };
+    statement.act_as(match &session {
+        Some(session) => session.principal_for(request),
+        None => SessionState::default().principal_for(request),
+    });
     let start = std::time::Instant::now();
     let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref())).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
@@ -101,8 +105,19 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             let done = transactions::change_session(inner, statement, session, change).await?;
             return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
         }
+        Planned::Access(action) => {
+            if let Scope::Transaction(_) = scope(session) {
+                let message = "users, roles and grants cannot be changed in a transaction";
+                return Err(Failure::new(ErrorCode::TransactionOpen, message));
+            }
+            let done = users::perform(inner, statement, action).await?;
+            return deliver(inner, statement, Rows::Ready(done)).await;
+        }
         Planned::Stage(action) => {
             drop(session);
+            if let Some(created) = action.created() {
+                users::own(inner, statement, vec![created]).await?;
+            }
             let _committing = statement.committing();
             let rows = action.perform().await?;
             return deliver(inner, statement, Rows::Ready(rows)).await;
@@ -130,7 +145,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             return deliver(inner, statement, Rows::Ready(rows)).await;
         }
         Planned::Remove { written, rows } => {
-            let counted = writes::remove(statement, written, rows, scope(session)).await?;
+            let counted = writes::remove(inner, statement, written, rows, scope(session)).await?;
             return deliver(inner, statement, Rows::Ready(counted)).await;
         }
         Planned::Write { query, written } => {
@@ -163,6 +178,7 @@ fn plan_request(inner: &Inner, statement: &Statement, session: Option<&SessionGu
     };
     PlanRequest {
         sql: request.sql.clone(),
+        principal: statement.principal().clone(),
         database,
         schema,
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
@@ -192,7 +208,7 @@ async fn compact(
         match inner.planner.plan(plan_request(inner, statement, session.as_ref())).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
-                return writes::remove(statement, written, rows, Scope::Statement).await;
+                return writes::remove(inner, statement, written, rows, Scope::Statement).await;
             }
             _ => return Err(failure),
         }

@@ -2,11 +2,12 @@
 //!
 //! A door logs its client in, and works with the [`Caller`] it gets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use frazil_catalog::Databases;
-use frazil_common::{ErrorCode, Failure, Principal, SessionId};
+use frazil_common::{ErrorCode, Failure, SessionId};
 use frazil_engine::planner::Planner;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::caller::Caller;
 use crate::credentials::Credentials;
+use crate::log_in::LogIn;
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
 use crate::remembered::Statements;
@@ -42,6 +44,7 @@ pub(crate) struct Inner {
     /// Of files that clients send to stages.
     pub uploads: Semaphore,
     pub tokens: Tokens,
+    pub log_in: LogIn,
 }
 
 impl StatementService {
@@ -53,10 +56,16 @@ impl StatementService {
         &self.inner
     }
 
-    /// Checks who a client is. There are no users yet: whoever reaches us may do everything.
+    /// Checks who a client is. Of an instance without users, whoever reaches it may do everything.
     pub async fn log_in(&self, credentials: Credentials) -> Result<Caller, Failure> {
-        let _ = credentials;
-        Ok(Caller::new(self.clone(), Principal::embedded()))
+        self.log_in_from(credentials, None).await
+    }
+
+    /// Likewise, where it is known from which peer the credentials come: attempts that fail are counted for each.
+    pub async fn log_in_from(&self, credentials: Credentials, peer: Option<IpAddr>) -> Result<Caller, Failure> {
+        let access = self.inner.databases.access().await.map_err(Failure::from)?;
+        let principal = self.inner.log_in.check(&access, credentials, peer).await?;
+        Ok(Caller::new(self.clone(), principal))
     }
 
     /// The client and the session of a token that a [`Caller`] has issued.

@@ -51,6 +51,8 @@ pub struct SessionState {
     database: Option<String>,
     schema: Option<String>,
     settings: BTreeMap<String, String>,
+    /// That it has taken with `USE ROLE`.
+    role: Option<String>,
     transaction: TransactionState,
 }
 
@@ -127,6 +129,11 @@ impl Sessions {
         }
     }
 
+    /// All of a user who is logged out.
+    pub fn close_user(&self, user: &str) {
+        self.by_id.lock().retain(|_, session| !session.principal.user().eq_ignore_ascii_case(user));
+    }
+
     /// Those of the principal, or all for one that administers all.
     pub fn list(&self, principal: &Principal) -> Vec<SessionStatus> {
         let sessions: Vec<_> = self.by_id.lock().values().cloned().collect();
@@ -137,10 +144,10 @@ impl Sessions {
         listed
     }
 
-    /// Waits until no other statement changes the session. Only its own principal enters it.
+    /// Waits until no other statement changes the session. Only its own user enters it.
     pub async fn enter(&self, principal: &Principal, id: SessionId) -> Result<SessionGuard, Failure> {
         let session = self.by_id.lock().get(&id).cloned();
-        let session = session.filter(|session| session.principal == *principal).ok_or_else(undefined)?;
+        let session = session.filter(|session| session.principal.user() == principal.user()).ok_or_else(undefined)?;
         *session.used.lock() = Instant::now();
         let guard = session.state.clone().lock_owned().await;
         *session.used.lock() = Instant::now();
@@ -209,6 +216,19 @@ impl SessionState {
     pub fn settings_for(&self, request: &StatementRequest) -> Vec<(String, String)> {
         let own = self.settings.iter().map(|(key, value)| (key.clone(), value.clone()));
         own.chain(request.settings.iter().cloned()).collect()
+    }
+
+    /// In which role a statement of the session is run: its own, or the session's, unless it came in with something that is good
+    /// for one role alone.
+    pub fn principal_for(&self, request: &StatementRequest) -> Principal {
+        match request.role.as_ref().or(self.role.as_ref()) {
+            Some(role) if !request.principal.is_restricted() => request.principal.with_role(role),
+            _ => request.principal.clone(),
+        }
+    }
+
+    pub fn use_role(&mut self, role: String) {
+        self.role = Some(role);
     }
 
     pub fn use_names(&mut self, database: String, schema: String) {

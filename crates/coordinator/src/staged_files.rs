@@ -1,6 +1,7 @@
 //! Files that clients send to stages and fetch from them: no statements, since their bytes are no SQL.
 
 use bytes::Bytes;
+use frazil_catalog::Privilege;
 use frazil_common::{ErrorCode, Failure, SessionId};
 pub use frazil_engine::stages::Sent;
 use frazil_engine::stages::{StagedFile, StagedPlace};
@@ -34,7 +35,7 @@ impl Caller {
         let _permit = inner.uploads.try_acquire().map_err(|_| {
             Failure::new(ErrorCode::TooManyStatements, format!("{UPLOADS_MAX} files are being sent already"))
         })?;
-        let place = self.staged_place(names, place).await?;
+        let place = self.staged_place(names, place, Privilege::Write).await?;
         place.put(body, overwrite, inner.options.staged_file_bytes_max).await
     }
 
@@ -44,7 +45,7 @@ impl Caller {
         names: Names,
         place: &str,
     ) -> Result<(StagedFile, BoxStream<'static, Result<Bytes, Failure>>), Failure> {
-        self.staged_place(names, place).await?.get().await
+        self.staged_place(names, place, Privilege::Read).await?.get().await
     }
 
     /// The files below `@stage/path`.
@@ -54,22 +55,32 @@ impl Caller {
         place: &str,
         pattern: Option<&str>,
     ) -> Result<Vec<StagedFile>, Failure> {
-        self.staged_place(names, place).await?.list(pattern).await
+        self.staged_place(names, place, Privilege::Read).await?.list(pattern).await
     }
 
-    async fn staged_place(&self, names: Names, place: &str) -> Result<StagedPlace, Failure> {
+    async fn staged_place(
+        &self,
+        names: Names,
+        place: &str,
+        privilege: Privilege,
+    ) -> Result<StagedPlace, Failure> {
         let inner = self.inner();
+        let mut principal = self.principal().clone();
         let (database, schema) = match names.session {
             None => (names.database, names.schema),
             Some(id) => {
                 let request = StatementRequest {
+                    principal: self.principal().clone(),
                     database: names.database,
                     schema: names.schema,
                     ..StatementRequest::new("", Delivery::Spooled)
                 };
-                inner.sessions.enter(self.principal(), id).await?.names_for(&request)
+                let session = inner.sessions.enter(self.principal(), id).await?;
+                principal = session.principal_for(&request);
+                session.names_for(&request)
             }
         };
-        inner.planner.staged_place(database.as_deref(), schema.as_deref(), place).await
+        let (database, schema) = (database.as_deref(), schema.as_deref());
+        inner.planner.staged_place(&principal, privilege, database, schema, place).await
     }
 }

@@ -69,6 +69,8 @@ pub struct StatementRequest {
     pub time_limit: Option<Duration>,
     /// Whose statement it is; `None` is nobody's, with nothing before or after it.
     pub session: Option<SessionId>,
+    /// The role that it is run in, if not that of its principal or session; checked when it is planned.
+    pub role: Option<String>,
     /// Where unqualified table names are looked up, as exact names; `None` is the session's, or the default database and schema.
     pub database: Option<String>,
     pub schema: Option<String>,
@@ -99,6 +101,7 @@ impl StatementRequest {
             delivery,
             time_limit: None,
             session: None,
+            role: None,
             database: None,
             schema: None,
             settings: Vec::new(),

@@ -77,6 +77,11 @@ impl Tokens {
         Ok((entry.principal.clone(), entry.session))
     }
 
+    /// All tokens of a user who is logged out.
+    pub fn revoke_user(&self, user: &str) {
+        self.by_digest.lock().retain(|_, entry| !entry.principal.user().eq_ignore_ascii_case(user));
+    }
+
     /// All tokens of a session that has ended.
     pub fn revoke(&self, session: SessionId) {
         self.by_digest.lock().retain(|_, entry| entry.session != session);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use frazil_catalog::{CommitInfo, Transaction};
+use frazil_common::principal::EMBEDDED_USER;
 use frazil_common::{ErrorCode, Failure, failpoint};
 use frazil_engine::lake::Change;
 use frazil_engine::session_statements::SessionChange;
@@ -10,6 +11,7 @@ use frazil_engine::session_statements::SessionChange;
 use crate::lifecycle::Statement;
 use crate::service::Inner;
 use crate::sessions::SessionGuard;
+use crate::users;
 
 pub enum Scope {
     /// They are committed when the statement is done.
@@ -28,10 +30,10 @@ impl Scope {
     }
 
     /// Commits the changes, or leaves them to the session.
-    pub async fn finish(self, statement: &Statement, change: Transaction) -> Result<(), Failure> {
+    pub async fn finish(self, inner: &Inner, statement: &Statement, change: Transaction) -> Result<(), Failure> {
         self.check(&change)?;
         match self {
-            Self::Statement => commit(statement, change).await,
+            Self::Statement => commit(inner, statement, change).await,
             Self::Transaction(mut session) => {
                 session.put(change);
                 Ok(())
@@ -43,7 +45,7 @@ impl Scope {
     pub async fn change(self, inner: &Inner, statement: &Arc<Statement>, change: Change) -> Result<String, Failure> {
         match change {
             Change::Nothing { done } => Ok(done),
-            Change::Commit { transaction, done } => self.finish(statement, *transaction).await.map(|()| done),
+            Change::Commit { transaction, done } => self.finish(inner, statement, *transaction).await.map(|()| done),
             _ if matches!(self, Self::Transaction(_)) => {
                 let message = "databases and secrets cannot be created, dropped or restored in a transaction";
                 Err(Failure::new(ErrorCode::TransactionOpen, message))
@@ -58,7 +60,8 @@ impl Scope {
     }
 }
 
-async fn commit(statement: &Statement, change: Transaction) -> Result<(), Failure> {
+async fn commit(inner: &Inner, statement: &Statement, change: Transaction) -> Result<(), Failure> {
+    users::own_created(inner, statement, &change).await?;
     let _committing = statement.committing();
     let committed = change.commit(commit_info(statement)).await;
     let committed = committed.map_err(|error| Failure::new(error.code(), error.to_string()))?;
@@ -72,6 +75,7 @@ fn commit_info(statement: &Statement) -> CommitInfo {
         statement: Some(statement.id),
         request_id: statement.request.request_id.map(|id| id.to_string()),
         fingerprint: statement.request.request_id.map(|_| statement.request.fingerprint()),
+        author: (statement.principal().user() != EMBEDDED_USER).then(|| statement.principal().user().to_owned()),
         ..CommitInfo::default()
     }
 }
@@ -87,6 +91,7 @@ pub async fn change_session(
         return match change {
             SessionChange::Set { key, .. } => Ok(format!("{key} is set for this statement")),
             SessionChange::Reset { key } => Ok(format!("{key} has its default")),
+            SessionChange::UseRole { role } => Ok(format!("role {role} is there")),
             SessionChange::Use { database, schema } => Ok(format!("{database}.{schema} is there")),
             SessionChange::Begin { .. } | SessionChange::Commit | SessionChange::Rollback => {
                 Err(Failure::new(ErrorCode::NoTransaction, "a transaction needs a session, and the request names none"))
@@ -100,7 +105,7 @@ pub async fn change_session(
         }
         SessionChange::Commit => match session.take()? {
             Some(changes) => {
-                let committed = commit(statement, Transaction::clone(&changes)).await;
+                let committed = commit(inner, statement, Transaction::clone(&changes)).await;
                 committed.map_err(|failure| Failure {
                     message: format!("{}; the transaction is rolled back", failure.message),
                     ..failure
@@ -118,6 +123,11 @@ pub async fn change_session(
         SessionChange::Use { database, schema } => {
             let done = format!("names are looked up in {database}.{schema}");
             session.use_names(database, schema);
+            done
+        }
+        SessionChange::UseRole { role } => {
+            let done = format!("the session's role is {role}");
+            session.use_role(role);
             done
         }
         SessionChange::Set { key, value } => {

@@ -42,7 +42,7 @@ pub async fn write(
 ) -> Result<RecordBatch, Failure> {
     scope.check(&written.transaction)?;
     let (rows, begun) = write_rows(inner, query, &written, options).await?;
-    let answer = finish(statement, written, read_reports(&rows)?, begun, scope).await?;
+    let answer = finish(inner, statement, written, read_reports(&rows)?, begun, scope).await?;
     counted(answer)
 }
 
@@ -75,6 +75,7 @@ pub async fn write_rows(
 
 /// Makes what was written part of the table, or removes it.
 pub async fn finish(
+    inner: &Inner,
     statement: &Arc<Statement>,
     written: Written,
     reports: Vec<Report>,
@@ -83,7 +84,7 @@ pub async fn finish(
 ) -> Result<Answer, Failure> {
     let paths = begun.take();
     let (transaction, answer) = written.complete(reports)?;
-    let finished = scope.finish(statement, transaction).await;
+    let finished = scope.finish(inner, statement, transaction).await;
     if let Err(failure) = &finished
         && matches!(failure.code, ErrorCode::Conflict | ErrorCode::DiskFull)
     {
@@ -95,13 +96,14 @@ pub async fn finish(
 
 /// A change that removes rows and writes none.
 pub async fn remove(
+    inner: &Inner,
     statement: &Arc<Statement>,
     written: Written,
     rows: i64,
     scope: Scope,
 ) -> Result<RecordBatch, Failure> {
     let answer = written.answer_without_rows(rows);
-    scope.finish(statement, *written.transaction).await?;
+    scope.finish(inner, statement, *written.transaction).await?;
     counted(answer)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`runtime`] (threads), [`memory`] (pool and spill directory), [`storage`] (which files may be
 //! touched), [`limits`] (what a statement may ask of the planner),
-//! `dialect` (SQL that is understood), [`session`] and [`planner`] (SQL to a physical plan), [`session_statements`] (what a statement does to its session), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
+//! `dialect` (SQL that is understood), [`access`] (who may do what), [`session`] and [`planner`] (SQL to a physical plan), [`session_statements`] (what a statement does to its session), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
 //! optimizer's), `balance` (equal shares of a scan), [`build_rows`] (semi and anti joins on several
 //! executors), [`codec`] (plans and splits to bytes and back), [`scan`] and `suspects`
 //! (errors that name their file), [`metrics`], [`errors`] (DataFusion's to ours) and [`single`], DataFusion in one process,
@@ -10,6 +10,7 @@
 //!
 //! Knows nothing of stages, tasks or executors.
 
+pub mod access;
 mod balance;
 pub mod build_rows;
 pub mod codec;
@@ -32,3 +33,4 @@ pub mod single;
 pub mod stages;
 pub mod storage;
 mod suspects;
+mod words;

@@ -20,13 +20,14 @@ use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, S
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatement, Statement as ParsedStatement};
-use frazil_catalog::{Databases, ExternalTable};
-use frazil_common::{ByteSize, ErrorCode, Failure};
+use frazil_catalog::{AccessRecords, Databases, ExternalTable, Privilege};
+use frazil_common::{ByteSize, ErrorCode, Failure, Principal};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::access::{self, AccessAction, Objects};
 use crate::balance::balance_scans;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
@@ -74,6 +75,8 @@ pub struct PlannerOptions {
 
 pub struct PlanRequest {
     pub sql: String,
+    /// Whom it is run for.
+    pub principal: Principal,
     /// Exact names, where unqualified ones are looked up.
     pub database: Option<String>,
     pub schema: Option<String>,
@@ -129,6 +132,8 @@ pub enum Planned {
         unload: Unload,
     },
     Vacuum(VacuumRequest),
+    /// Users, roles or grants.
+    Access(AccessAction),
     /// An answer that is there already.
     Rows(RecordBatch),
     Session(SessionChange),
@@ -237,18 +242,44 @@ impl Planner {
         Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
     }
 
+    /// What is planned here may be done by whoever asked for it.
     async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
-        let forced = session::forced_partitions(&request.settings)?;
-        // The number of partitions is not known yet; nothing before the physical plan looks at it.
+        let access = self.databases.access().await.map_err(Failure::from)?;
+        let rights = access::rights_of(&access, &request.principal)?;
         let lakes = match &request.lakes {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
         };
+        let lakes = lakes.seen_by(access.clone(), rights);
+        let planned = self.plan_for(request, &access, &lakes).await?;
+        access::check(&planned, &lakes)?;
+        Ok(planned)
+    }
+
+    async fn plan_for(
+        &self,
+        request: &PlanRequest,
+        access: &AccessRecords,
+        lakes: &Arc<Lakes>,
+    ) -> Result<Planned, Failure> {
+        for (key, value) in &request.settings {
+            access::check_setting(lakes.rights(), key, value)?;
+        }
+        if let Some(statement) = access::parse(&request.sql)? {
+            let database = request.database.as_deref().unwrap_or(session::DEFAULT_DATABASE);
+            let schema = request.schema.as_deref().unwrap_or(session::DEFAULT_SCHEMA);
+            let objects = Objects { lakes, database, schema };
+            return access::plan(statement, access, &request.principal, &objects).await;
+        }
+        let forced = session::forced_partitions(&request.settings)?;
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let sql = match secrets::parse(&request.sql)? {
             None => Cow::Borrowed(request.sql.as_str()),
-            Some(SecretStatement::Show) => Cow::Owned(secrets::show(stores.secrets())),
+            Some(SecretStatement::Show) => {
+                access::demand_admin(lakes.rights(), "SHOW SECRETS")?;
+                Cow::Owned(secrets::show(stores.secrets()))
+            }
             Some(SecretStatement::Create { secret, if_exists }) => {
                 self.storage.check_secret(&secret.options)?;
                 return Ok(Planned::Change(Change::CreateSecret { secret, if_exists }));
@@ -258,10 +289,11 @@ impl Planner {
             }
         };
         // External tables may be opened for it, with its secrets.
-        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
+        let base = Arc::new(session::for_statement(&self.base, stores.clone(), &request.principal)?);
+        // The number of partitions is not known yet; nothing before the physical plan looks at it.
         let mut state = session::statement_state(
             &base,
-            lake::catalogs(&lakes, &base),
+            lake::catalogs(lakes, &base),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -271,7 +303,7 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         if let Some(own) = lake::parse_own(&request.sql)? {
-            return plan_own(own, &lakes, &state).await;
+            return plan_own(own, lakes, &state).await;
         }
         if let Some(change) = session_statements::use_statement(&request.sql, &state)? {
             return Ok(Planned::Session(change));
@@ -280,13 +312,13 @@ impl Planner {
             WriteOptions { file_bytes: self.options.file_bytes.0, deleted_part_max: self.options.deleted_part_max };
         if let Some(optimize) = lake::parse_optimize(&request.sql)? {
             let partitions = |bytes| forced.unwrap_or_else(|| self.choose_partitions(bytes, request.slots));
-            let write = lake::plan_optimize(&optimize, &lakes, &state, writing, partitions).await?;
+            let write = lake::plan_optimize(&optimize, lakes, &state, writing, partitions).await?;
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         if let Some(statement) = stages::parse(&request.sql)? {
-            return self.plan_stage(statement, &lakes, &mut state, forced, request.slots, &stores).await;
+            return self.plan_stage(statement, lakes, &mut state, forced, request.slots, &stores).await;
         }
-        let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
+        let context = stages::Context { lakes, state: &state, storage: &self.storage };
         let replaced = stages::replace_calls(&sql, &context).await?;
         let sql = replaced.as_deref().unwrap_or(&sql);
         let mut statement = parse_one(&state, sql)?;
@@ -294,29 +326,34 @@ impl Planner {
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
-        if let Some(rows) = lake::show(&statement, &lakes, &state).await? {
+        if let Some(rows) = lake::show(&statement, lakes, &state).await? {
             return Ok(Planned::Rows(rows));
         }
-        if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
+        if let Some(change) = lake::plan_ddl(&statement, lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
-        lake::look_back(&mut statement, &lakes, &state).await?;
+        lake::look_back(&mut statement, lakes, &state).await?;
         let declared = match &statement {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
             _ => None,
         };
         let cluster_by = lake::take_cluster_by(&mut statement);
-        lake::put_defaults(&mut statement, &lakes, &state)?;
+        lake::put_defaults(&mut statement, lakes, &state)?;
         lake::take_out_values(&mut statement, &state).await?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), &lakes, &state, writing).await?;
+        let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), lakes, &state, writing).await?;
         if let Some(write) = write {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
-            LogicalPlan::Ddl(ddl) => self.declare(ddl, declared, state).await.map(Planned::Done),
+            LogicalPlan::Ddl(ddl) => {
+                // Done at once, and with the instance's secrets.
+                access::demand_admin(lakes.rights(), "an external table")?;
+                self.declare(ddl, declared, state).await.map(Planned::Done)
+            }
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
+                access::check_setting(lakes.rights(), &set.variable, &set.value)?;
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
                 Ok(Planned::Session(SessionChange::Set { key: session::full_key(&set.variable), value: set.value }))
             }
@@ -339,20 +376,24 @@ impl Planner {
         }
     }
 
-    /// A place in a stage, for a file that a client sends or fetches: `@name/path`.
+    /// A place in a stage, for a file that a client sends or fetches, which `privilege` says: `@name/path`.
     pub async fn staged_place(
         &self,
+        principal: &Principal,
+        privilege: Privilege,
         database: Option<&str>,
         schema: Option<&str>,
         place: &str,
     ) -> Result<StagedPlace, Failure> {
-        let lakes = self.snapshot().await?;
+        let access = self.databases.access().await.map_err(Failure::from)?;
+        let rights = access::rights_of(&access, principal)?;
+        let lakes = self.snapshot().await?.seen_by(access, rights);
         let catalogs = lake::catalogs(&lakes, &self.base);
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;
         let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
-        context.resolve(&stages::parse_place(place)?).await
+        context.resolve(&stages::parse_place(place)?, privilege).await
     }
 
     async fn plan_stage(
@@ -451,6 +492,7 @@ impl Planner {
         stores: &Arc<ObjectStores>,
     ) -> Result<(PlannedQuery, String), Failure> {
         refuse_unsupported(plan)?;
+        access::check_reads(plan)?;
         let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
         let optimized = lake::answer_from_catalog(optimized).await.map_err(|error| to_failure(&error))?;
         let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots, stores)).catch_unwind();

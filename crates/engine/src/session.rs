@@ -11,9 +11,11 @@ use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConf
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
+use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, Principal};
 
+use crate::access::{self, Acting};
 use crate::errors::to_failure;
 use crate::storage::ObjectStores;
 use crate::{generate, lake, rules};
@@ -54,19 +56,29 @@ pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
     let mut functions = SessionStateDefaults::default_table_functions();
     functions.extend(generate::table_functions());
     functions.push(lake::files_function());
-    SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_default_features()
         .with_table_function_list(functions)
         .with_config(base_config())
         .with_runtime_env(env)
         .with_physical_optimizer_rules(rules::physical_rules())
-        .build()
+        .build();
+    for function in access::functions() {
+        state.register_udf(function).expect("a new session takes functions");
+    }
+    state
 }
 
-/// The base with the stores of a statement.
-pub fn with_stores(base: &SessionState, stores: Arc<ObjectStores>) -> Result<SessionState, Failure> {
+/// The base with the stores of a statement, and whom it is run for.
+pub fn for_statement(
+    base: &SessionState,
+    stores: Arc<ObjectStores>,
+    principal: &Principal,
+) -> Result<SessionState, Failure> {
     let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
-    Ok(SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build())
+    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build();
+    state.config_mut().options_mut().extensions.insert(Acting(Some(principal.clone())));
+    Ok(state)
 }
 
 /// A statement's own session: the base with its settings.

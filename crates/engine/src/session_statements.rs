@@ -27,6 +27,10 @@ pub enum SessionChange {
         database: String,
         schema: String,
     },
+    /// The user has it.
+    UseRole {
+        role: String,
+    },
     /// A setting that was checked.
     Set {
         key: String,

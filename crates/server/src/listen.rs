@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -99,7 +101,8 @@ async fn connection(
         tracing::debug!(%error, "connection keeps its send delay");
     }
     let asked = Arc::new(AtomicBool::new(false));
-    let service = TowerToHyperService::new(Marking { inner: router, asked: asked.clone() });
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let service = TowerToHyperService::new(Marking { inner: router, asked: asked.clone(), peer });
     let builder = builder();
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut first_request = pin!(sleep(first_request_limit));
@@ -127,14 +130,19 @@ async fn connection(
     }
 }
 
-/// Notes that a connection has sent a whole request.
+/// Where a request comes from: among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Notes that a connection has sent a whole request, and in each where it comes from.
 #[derive(Clone)]
 struct Marking<S> {
     inner: S,
     asked: Arc<AtomicBool>,
+    peer: Option<Peer>,
 }
 
-impl<S: Service<R>, R> Service<R> for Marking<S> {
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Marking<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -143,8 +151,11 @@ impl<S: Service<R>, R> Service<R> for Marking<S> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         self.asked.store(true, Ordering::Relaxed);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         self.inner.call(request)
     }
 }

@@ -7,7 +7,9 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor, VisitMut, VisitorMut};
-use frazil_catalog::{At, Database, Pin, Relation, SchemaId, SnapshotView, Transaction, View};
+use frazil_catalog::{
+    At, Database, ObjectId, ObjectKind, Pin, Privilege, Relation, Rights, SchemaId, SnapshotView, Transaction, View,
+};
 use frazil_common::{ErrorCode, Failure};
 
 use super::ddl::{self, VIEW_DIALECT, begin, commit};
@@ -15,6 +17,7 @@ use super::names::Lakes;
 use super::past::moment;
 use super::statements::{CloneStatement, Kind};
 use super::{Change, to_failure};
+use crate::access::demand;
 use crate::errors::to_failure as from_datafusion;
 
 pub async fn plan_clone(
@@ -74,7 +77,7 @@ impl Cloning<'_> {
         let new = transaction.create_schema(&target.schema).map_err(|error| to_failure(&error))?;
         let from = Place { database: &source.catalog, schema: Some(&source.schema) };
         let to = Place { database: &target.catalog, schema: Some(&target.schema) };
-        copy_schema(&mut transaction, &database, &view, former, new, from, to).await?;
+        copy_schema(&mut transaction, &database, &view, former, new, from, to, self.lakes.rights()).await?;
         Ok(commit(transaction, format!("schema {} cloned from {}", target.schema, source.schema)))
     }
 
@@ -124,6 +127,7 @@ impl Cloning<'_> {
         let Some(seen) = self.lakes.get(&name.catalog) else {
             return Err(undefined_database(&name.catalog));
         };
+        self.lakes.check_schema(&name.catalog, &name.schema)?;
         let (view, pin) = match at {
             // As the statement sees it.
             At::Latest => (seen.view.clone(), seen.database.pin(seen.view.snapshot.id)),
@@ -141,6 +145,7 @@ async fn copy_schema(
     new: SchemaId,
     from: Place<'_>,
     to: Place<'_>,
+    rights: &Rights,
 ) -> Result<(), Failure> {
     let tables: Vec<_> = view.tables().filter(|table| table.schema_id == former).cloned().collect();
     for table in tables {
@@ -148,6 +153,8 @@ async fn copy_schema(
         cloned.map_err(|error| to_failure(&error))?;
     }
     for view in view.views().filter(|view| view.schema_id == former) {
+        let id = ObjectId::within(database.id(), &view.uuid);
+        demand(rights, Privilege::Select, ObjectKind::View, &id, &view.name)?;
         let sql = query_elsewhere(view, from, to)?;
         transaction.create_view(new, &view.name, &sql, &view.dialect).map_err(|error| to_failure(&error))?;
     }

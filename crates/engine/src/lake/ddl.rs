@@ -25,6 +25,7 @@ use super::names::Lakes;
 use super::past::look_back;
 use super::statements::Kind;
 use super::{Change, to_failure};
+use crate::access::check_reads;
 use crate::errors::to_failure as from_datafusion;
 
 /// The dialect that views are kept in.
@@ -145,6 +146,7 @@ pub fn begin(lakes: &Lakes, name: &ResolvedTableReference) -> Result<(Transactio
     let Some(seen) = lakes.get(&name.catalog) else {
         return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{}\" not found", name.catalog)));
     };
+    lakes.check_schema(&name.catalog, &name.schema)?;
     let exists = seen.view.table(&name.schema, &name.table).is_ok();
     Ok((seen.begin(), exists))
 }
@@ -217,6 +219,7 @@ impl Ddl<'_> {
     fn drop_relation(&self, name: &ObjectName, kind: ObjectType, if_exists: bool) -> Result<Option<Change>, Failure> {
         let reference = reference(name, self.state)?;
         let Some(seen) = self.lakes.get(&reference.catalog) else { return Ok(None) };
+        self.lakes.check_schema(&reference.catalog, &reference.schema)?;
         let view = &seen.view;
         let relation =
             view.schema(&reference.schema).ok().and_then(|schema| view.relation(schema.id, &reference.table));
@@ -264,6 +267,7 @@ impl Ddl<'_> {
         look_back(&mut parsed, self.lakes, self.state).await?;
         let plan = self.state.statement_to_plan(parsed).await.map_err(|error| from_datafusion(&error))?;
         crate::planner::refuse_unsupported(&plan)?;
+        check_reads(&plan)?;
         let contents = transaction.view();
         let schema = contents.schema(&reference.schema).map_err(|error| to_failure(&error))?.id;
         match contents.relation(schema, &reference.table) {

@@ -68,6 +68,7 @@ impl Files {
         let Some(table) = table.downcast_ref::<LakeTable>() else {
             return refused(ErrorCode::InvalidArgument, format!("\"{}\" is not a table of the catalog", self.table));
         };
+        table.check_read().map_err(frazil_exchange::to_datafusion)?;
         let files = table.files_for(&[]).await?;
         let deleted = files.iter().map(|file| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
         let batch = RecordBatch::try_new(

@@ -56,7 +56,7 @@ pub use field_ids::adapter_for;
 pub use files::table_function as files_function;
 pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
-pub use names::{Lakes, catalogs};
+pub use names::{Lakes, Seen, catalogs};
 pub use nested_values::take_out_values;
 pub use optimize::{parse_optimize, plan_optimize};
 pub use past::look_back;

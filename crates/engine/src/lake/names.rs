@@ -13,8 +13,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
-    At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId,
-    TableStatistics, Transaction,
+    AccessRecords, At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, ObjectId, ObjectKind, Pin,
+    Privilege, Relation, Rights, Schema, SnapshotView, TableId, TableStatistics, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use super::information::WithInformation;
 use super::past::look_back;
 use super::table::LakeTable;
 use super::to_datafusion;
+use crate::access::demand;
 use crate::dialect::parse;
 
 /// Views that look at views. Two that were replaced to look at each other would have no end.
@@ -86,10 +87,15 @@ impl Seen {
     }
 }
 
-/// Every database at the snapshot that a statement sees. Keeps these snapshots from being expired.
+/// Every database at the snapshot that a statement sees. Keeps these snapshots from being expired. Only what its role may see is
+/// found in it.
 #[derive(Clone)]
 pub struct Lakes {
-    databases: BTreeMap<String, Seen>,
+    databases: Arc<BTreeMap<String, Seen>>,
+    /// For whom names are looked up.
+    rights: Arc<Rights>,
+    /// Of the owners of views.
+    access: Arc<AccessRecords>,
     external: Arc<ExternalTables>,
     /// Databases as they were, by `database@snapshot`: those that a statement has named. Each has that one database and no
     /// external tables.
@@ -111,7 +117,43 @@ impl Lakes {
             external.load(&database).await.map_err(to_datafusion)?;
             seen.insert(database.name().to_owned(), Seen::at(database, view, pin));
         }
-        Ok(Arc::new(Self { databases: seen, external, past: Arc::default() }))
+        let (databases, rights) = (Arc::new(seen), Rights::none());
+        Ok(Arc::new(Self { databases, rights, access: Arc::default(), external, past: Arc::default() }))
+    }
+
+    /// The same for whom nothing was to be seen before: as a role sees it.
+    pub fn seen_by(&self, access: Arc<AccessRecords>, rights: Arc<Rights>) -> Arc<Self> {
+        Arc::new(Self { access, rights, ..self.clone() })
+    }
+
+    pub fn rights(&self) -> &Arc<Rights> {
+        &self.rights
+    }
+
+    /// The databases that can be seen.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.databases.iter().filter(|(_, seen)| self.sees(seen)).map(|(name, _)| name.as_str())
+    }
+
+    fn sees(&self, seen: &Seen) -> bool {
+        self.rights.is_admin() || self.rights.may(Privilege::Usage, &ObjectId::database(seen.database.id()))
+    }
+
+    /// Whether names lead into a schema. What its session has created itself, is its own until it is committed.
+    pub fn sees_schema(&self, seen: &Seen, schema: &Schema) -> bool {
+        let id = || ObjectId::within(seen.database.id(), &schema.uuid);
+        self.rights.is_admin() || schema.id.is_local() || self.rights.may(Privilege::Usage, &id())
+    }
+
+    /// Fails as if there were no such schema unless it is there to be seen; whoever creates it is told that by its transaction.
+    pub fn check_schema(&self, database: &str, schema: &str) -> std::result::Result<(), Failure> {
+        let hidden = self.get(database).is_some_and(|seen| {
+            seen.view.schema(schema).is_ok_and(|schema| !self.sees_schema(seen, schema))
+        });
+        match hidden {
+            true => Err(Failure::new(ErrorCode::UndefinedSchema, format!("schema \"{schema}\" not found"))),
+            false => Ok(()),
+        }
     }
 
     /// Lets the statement see a database as it was, and returns the catalog's name.
@@ -119,14 +161,15 @@ impl Lakes {
         // No database has an `@` in its name.
         let name = format!("{}@{}", database.name(), view.snapshot.id);
         let seen = Seen::at(database.clone(), view, pin);
-        let databases = BTreeMap::from([(database.name().to_owned(), seen)]);
-        let lakes = Self { databases, external: Arc::new(ExternalTables::none()), past: Arc::default() };
+        let databases = Arc::new(BTreeMap::from([(database.name().to_owned(), seen)]));
+        let (external, past) = (Arc::new(ExternalTables::none()), Arc::default());
+        let lakes = Self { databases, rights: Rights::none(), access: self.access.clone(), external, past };
         self.past.lock().entry(name.clone()).or_insert_with(|| Arc::new(lakes));
         name
     }
 
     pub fn get(&self, database: &str) -> Option<&Seen> {
-        self.databases.get(database)
+        self.databases.get(database).filter(|seen| self.sees(seen))
     }
 
     /// The same moment with a transaction's changes.
@@ -135,7 +178,7 @@ impl Lakes {
         let database = transaction.database().clone();
         let view = Arc::new(transaction.view());
         let name = database.name().to_owned();
-        changed.databases.insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)), _pin: None });
+        Arc::make_mut(&mut changed.databases).insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)), _pin: None });
         changed
     }
 
@@ -181,11 +224,11 @@ impl CatalogProviderList for Catalogs {
 
     /// Databases as they were are found, but not shown.
     fn catalog_names(&self) -> Vec<String> {
-        self.lakes.databases.keys().cloned().collect()
+        self.lakes.names().map(str::to_owned).collect()
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        if self.lakes.databases.contains_key(name) {
+        if self.lakes.get(name).is_some() {
             let names = Names { catalogs: self.clone(), database: name.to_owned(), is_past: false };
             return Some(Arc::new(WithInformation::new(name, Arc::new(LakeDatabase(names)), self.clone())));
         }
@@ -193,7 +236,8 @@ impl CatalogProviderList for Catalogs {
             return Some(own.clone());
         }
         let past = self.lakes.past.lock().get(name).cloned()?;
-        let database = past.databases.keys().next()?.clone();
+        let past = past.seen_by(self.lakes.access.clone(), self.lakes.rights.clone());
+        let database = past.names().next()?.to_owned();
         let catalogs = Self { lakes: past, ..self.clone() };
         Some(Arc::new(LakeDatabase(Names { catalogs, database, is_past: true })))
     }
@@ -218,6 +262,23 @@ impl Names {
     fn seen(&self) -> &Seen {
         self.catalogs.lakes.get(&self.database).expect("names are made for databases that are there")
     }
+
+    /// Whether anything may be done to a table or view.
+    fn sees(&self, relation: Relation) -> bool {
+        let (rights, seen) = (self.catalogs.lakes.rights(), self.seen());
+        if rights.is_admin() {
+            return true;
+        }
+        let id = |uuid: &str| ObjectId::within(seen.database.id(), uuid);
+        match relation {
+            Relation::Table(table) => {
+                table.is_local() || seen.view.table_by_id(table).is_ok_and(|table| rights.may_see(&id(&table.uuid)))
+            }
+            Relation::View(view) => {
+                view.is_local() || seen.view.view_by_id(view).is_ok_and(|view| rights.may_see(&id(&view.uuid)))
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -225,11 +286,14 @@ struct LakeDatabase(Names);
 
 impl CatalogProvider for LakeDatabase {
     fn schema_names(&self) -> Vec<String> {
-        self.0.seen().view.schemas().map(|schema| schema.name.clone()).collect()
+        let seen = self.0.seen();
+        let shown = seen.view.schemas().filter(|schema| self.0.catalogs.lakes.sees_schema(seen, schema));
+        shown.map(|schema| schema.name.clone()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.0.seen().view.schema(name).ok()?;
+        let seen = self.0.seen();
+        seen.view.schema(name).ok().filter(|schema| self.0.catalogs.lakes.sees_schema(seen, schema))?;
         Some(Arc::new(LakeSchema { names: self.0.clone(), schema: name.to_owned() }))
     }
 }
@@ -246,20 +310,41 @@ impl LakeSchema {
         (&self.names.catalogs.lakes.external, &self.names.database, &self.schema)
     }
 
+    /// If it is there to be seen.
     fn relation(&self, name: &str) -> Option<Relation> {
         let view = &self.names.seen().view;
-        view.relation(view.schema(&self.schema).ok()?.id, name)
+        let relation = view.relation(view.schema(&self.schema).ok()?.id, name)?;
+        self.names.sees(relation).then_some(relation)
+    }
+
+    fn sees_external(&self, name: &str) -> bool {
+        let (rights, seen) = (self.names.catalogs.lakes.rights(), self.names.seen());
+        let id = |schema: &Schema| ObjectId::external(seen.database.id(), &schema.uuid, name);
+        rights.is_admin() || seen.view.schema(&self.schema).is_ok_and(|schema| rights.may_see(&id(schema)))
+    }
+
+    /// Queries of views are run with their owners' rights.
+    fn lakes_of_owner(&self, view: &View) -> Arc<Lakes> {
+        let lakes = &self.names.catalogs.lakes;
+        if view.id.is_local() || !lakes.access.has_users() {
+            return lakes.clone();
+        }
+        let owner = lakes.access.owner(&ObjectId::within(self.names.seen().database.id(), &view.uuid));
+        lakes.seen_by(lakes.access.clone(), lakes.access.rights(owner))
     }
 
     /// Views have full names in them, so that it does not matter from where they are looked at. Of a view as it was, the
     /// tables are as they were, too.
-    async fn plan_view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
+    async fn plan_view(&self, view: &View) -> Result<Arc<dyn TableProvider>> {
         let Names { catalogs, database, is_past } = &self.names;
+        let sql = &view.sql;
         let views = catalogs.views + 1;
         if views > VIEW_DEPTH_MAX {
             return Err(refuse(ErrorCode::TooComplex, format!("more than {VIEW_DEPTH_MAX} views look at each other")));
         }
-        let inner: Arc<dyn CatalogProviderList> = Arc::new(Catalogs { views, ..catalogs.clone() });
+        let lakes = self.lakes_of_owner(view);
+        let inner: Arc<dyn CatalogProviderList> =
+            Arc::new(Catalogs { views, lakes: lakes.clone(), ..catalogs.clone() });
         let state = SessionStateBuilder::new_from_existing(catalogs.base.as_ref().clone());
         let state = state.with_catalog_list(inner).build();
         let mut statement = parse(sql, &state)?;
@@ -271,10 +356,10 @@ impl LakeSchema {
                 return Err(refuse(ErrorCode::NotSupported, message));
             }
         }
-        let looked_back = look_back(&mut statement, &catalogs.lakes, &state).await;
+        let looked_back = look_back(&mut statement, &lakes, &state).await;
         looked_back.map_err(frazil_exchange::to_datafusion)?;
         let plan = state.statement_to_plan(statement).await?;
-        Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
+        Ok(Arc::new(ViewTable::new(plan, Some(sql.clone()))))
     }
 }
 
@@ -288,8 +373,10 @@ impl SchemaProvider for LakeSchema {
         let view = &self.names.seen().view;
         let (external, database, schema) = self.external();
         let mut names = external.names(database, schema);
+        names.retain(|name| self.sees_external(name));
         if let Ok(schema) = view.schema(&self.schema) {
-            names.extend(view.relations(schema.id).map(|(name, _)| name.to_owned()));
+            let shown = view.relations(schema.id).filter(|(_, relation)| self.names.sees(*relation));
+            names.extend(shown.map(|(name, _)| name.to_owned()));
         }
         names.sort();
         names
@@ -301,18 +388,27 @@ impl SchemaProvider for LakeSchema {
         match self.relation(name) {
             Some(Relation::Table(id)) => {
                 let table = view.table_by_id(id).map_err(to_datafusion)?;
-                Ok(Some(Arc::new(LakeTable::new(seen.clone(), table.clone())?)))
+                let rights = self.names.catalogs.lakes.rights().clone();
+                Ok(Some(Arc::new(LakeTable::new(seen.clone(), table.clone(), rights)?)))
             }
             Some(Relation::View(id)) => {
                 let stored = view.view_by_id(id).map_err(to_datafusion)?;
-                let planned = Box::pin(self.plan_view(&stored.sql)).await;
+                if !stored.id.is_local() {
+                    let id = ObjectId::within(seen.database.id(), &stored.uuid);
+                    let full = format!("{}.{name}", self.schema);
+                    let rights = self.names.catalogs.lakes.rights();
+                    let may = demand(rights, Privilege::Select, ObjectKind::View, &id, &full);
+                    may.map_err(frazil_exchange::to_datafusion)?;
+                }
+                let planned = Box::pin(self.plan_view(stored)).await;
                 let named = |error: DataFusionError| error.context(format!("view {}.{name}", self.schema));
                 planned.map(Some).map_err(named)
             }
-            None => {
+            None if self.sees_external(name) => {
                 let (external, database, schema) = self.external();
                 external.table(database, schema, name, &self.names.catalogs.base).await
             }
+            None => Ok(None),
         }
     }
 

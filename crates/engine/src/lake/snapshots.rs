@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::ObjectName;
-use frazil_catalog::SnapshotRecord;
+use frazil_catalog::{ObjectId, ObjectKind, Privilege, SnapshotRecord};
 use frazil_common::{ErrorCode, Failure};
 
 use super::names::Lakes;
 use super::{ddl, to_failure};
+use crate::access::demand;
 
 /// The latest that are shown.
 const SHOWN_MAX: u32 = 10_000;
@@ -28,6 +29,9 @@ pub async fn show_snapshots(
     let Some(seen) = lakes.get(&name) else {
         return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{name}\" not found")));
     };
+    // They tell the names of all that was changed.
+    let id = ObjectId::database(seen.database.id());
+    demand(lakes.rights(), Privilege::Ownership, ObjectKind::Database, &id, &name)?;
     let records = seen.database.snapshots(SHOWN_MAX).await.map_err(|error| to_failure(&error))?;
     let text = |of: fn(&SnapshotRecord) -> Option<&str>| -> ArrayRef {
         Arc::new(records.iter().map(of).collect::<StringArray>())

@@ -23,8 +23,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
 use frazil_catalog::{
-    Bound, Column, ColumnRange, ColumnStatistics as CatalogStatistics, DataFile, DefaultValue, FileFilter, RangeTest,
-    Table, TableStatistics,
+    Bound, Column, ColumnRange, ColumnStatistics as CatalogStatistics, DataFile, DefaultValue, FileFilter, ObjectId,
+    ObjectKind, Privilege, RangeTest, Rights, Table, TableStatistics,
 };
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectMeta;
@@ -36,6 +36,7 @@ use super::names::Seen;
 use super::places::{self, ScannedFiles};
 use super::pruned::{PrunedScan, PrunedScans};
 use super::{DeletedRows, adapter_for, to_datafusion};
+use crate::access::demand;
 
 /// The values of an `IN` list that are compared with every file.
 const LIST_MAX: usize = 64;
@@ -58,6 +59,8 @@ pub struct LakeTable {
     schema: SchemaRef,
     defaults: Vec<(String, Expr)>,
     places: Option<ScannedFiles>,
+    /// For whom the table was found.
+    rights: Arc<Rights>,
     /// The number of partitions depends on the files, and then the scan asks for them again.
     asked: Arc<Mutex<Vec<AskedFiles>>>,
 }
@@ -69,14 +72,25 @@ impl std::fmt::Debug for LakeTable {
 }
 
 impl LakeTable {
-    pub fn new(seen: Seen, table: Arc<Table>) -> Result<Self> {
+    pub fn new(seen: Seen, table: Arc<Table>, rights: Arc<Rights>) -> Result<Self> {
         let columns = table_schema(&table).map_err(to_datafusion)?;
         let literal = |column: &Column| match &column.default {
             Some(DefaultValue::Literal(text)) => Some((column.name.clone(), lit(text.clone()))),
             Some(DefaultValue::Expression(_)) | None => None,
         };
         let defaults = table.columns.iter().filter_map(literal).collect();
-        Ok(Self { seen, table, schema: columns.clone(), columns, defaults, places: None, asked: Arc::default() })
+        let (schema, asked) = (columns.clone(), Arc::default());
+        Ok(Self { seen, table, schema, columns, defaults, places: None, rights, asked })
+    }
+
+    /// Fails if whoever it was found for may not read it.
+    pub fn check_read(&self) -> std::result::Result<(), Failure> {
+        // What the session has created itself is its own.
+        if self.table.id.is_local() {
+            return Ok(());
+        }
+        let id = ObjectId::within(self.seen.database.id(), &self.table.uuid);
+        demand(&self.rights, Privilege::Select, ObjectKind::Table, &id, &self.seen.view.full_name(&self.table))
     }
 
     /// The same table with the places of its rows as further columns. What a scan of it reads is noted in the second value.

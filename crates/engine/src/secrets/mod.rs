@@ -1,6 +1,7 @@
 //! Credentials for object stores: which one is for which URL, and what may be in it. Values go to stores and to executors, and
 //! are shown to nobody.
 
+mod redact;
 mod statement;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,9 @@ use frazil_common::{ErrorCode, Failure};
 use uuid::Uuid;
 
 pub use frazil_catalog::SecretRecord;
-pub use statement::{SecretStatement, parse, redact, show};
+pub use redact::redact;
+pub(crate) use redact::hides_user;
+pub use statement::{SecretStatement, parse, show};
 
 /// The kinds of stores that a secret can be for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,19 +1,16 @@
 //! `CREATE [OR REPLACE] SECRET [IF NOT EXISTS] name (TYPE S3, KEY_ID '…', …)`, `DROP SECRET`, `SHOW SECRETS`: read by ourselves, since
 //! the parser knows them in DuckDB's dialect only and would quote them in its messages.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use frazil_catalog::{IfExists, SecretRecord};
 use frazil_common::{ErrorCode, Failure};
 use uuid::Uuid;
 
+use super::redact::{hides_secret, mentions};
 use super::{Kind, Secrets};
-
-/// A name, a value: longer ones are a mistake.
-const TEXT_BYTES_MAX: usize = 8192;
+use crate::words::{TEXT_BYTES_MAX, Words, invalid, syntax, tokens};
 
 #[derive(Debug)]
 pub enum SecretStatement {
@@ -24,40 +21,40 @@ pub enum SecretStatement {
 
 /// A statement about secrets, if it is one. Messages name options, and never quote what is said of them.
 pub fn parse(sql: &str) -> Result<Option<SecretStatement>, Failure> {
-    if !mentions_secret(sql) {
+    if !mentions(sql, "secret") {
         return Ok(None);
     }
     let Ok(tokens) = tokens(sql) else {
-        return match redact(sql) {
-            Cow::Borrowed(_) => Ok(None),
-            Cow::Owned(_) => Err(syntax("a text in CREATE SECRET does not end")),
+        return match hides_secret(sql) {
+            false => Ok(None),
+            true => Err(syntax("a text in CREATE SECRET does not end")),
         };
     };
-    let mut rest = Rest { tokens: &tokens };
-    let statement = if rest.words(&["show", "secrets"]) {
+    let mut rest = Words { tokens: &tokens };
+    let statement = if rest.take(&["show", "secrets"]) {
         SecretStatement::Show
-    } else if rest.words(&["drop", "secret"]) {
-        let if_exists = rest.words(&["if", "exists"]);
-        SecretStatement::Drop { name: rest.name()?, if_exists }
-    } else if rest.words(&["create"]) {
-        let replace = rest.words(&["or", "replace"]);
-        let temporary = rest.words(&["temporary"]) || rest.words(&["temp"]);
-        let _ = rest.words(&["persistent"]);
-        if !rest.words(&["secret"]) {
+    } else if rest.take(&["drop", "secret"]) {
+        let if_exists = rest.take(&["if", "exists"]);
+        SecretStatement::Drop { name: rest.name("a secret")?, if_exists }
+    } else if rest.take(&["create"]) {
+        let replace = rest.take(&["or", "replace"]);
+        let temporary = rest.take(&["temporary"]) || rest.take(&["temp"]);
+        let _ = rest.take(&["persistent"]);
+        if !rest.take(&["secret"]) {
             return refuse_hidden(sql);
         }
         if temporary {
             return Err(Failure::new(ErrorCode::NotSupported, "a temporary secret is not supported"));
         }
-        let keep = rest.words(&["if", "not", "exists"]);
+        let keep = rest.take(&["if", "not", "exists"]);
         let if_exists = match (replace, keep) {
             (true, true) => return Err(syntax("CREATE SECRET takes OR REPLACE or IF NOT EXISTS, not both")),
             (true, false) => IfExists::Replace,
             (false, true) => IfExists::Keep,
             (false, false) => IfExists::Fail,
         };
-        let name = rest.name()?;
-        SecretStatement::Create { secret: secret(name, rest.options()?)?, if_exists }
+        let name = rest.name("a secret")?;
+        SecretStatement::Create { secret: secret(name, options(&mut rest)?)?, if_exists }
     } else {
         return refuse_hidden(sql);
     };
@@ -70,9 +67,9 @@ pub fn parse(sql: &str) -> Result<Option<SecretStatement>, Failure> {
 
 /// `EXPLAIN CREATE SECRET …`, a second statement, and the like: whoever refuses them would quote them.
 fn refuse_hidden(sql: &str) -> Result<Option<SecretStatement>, Failure> {
-    match redact(sql) {
-        Cow::Borrowed(_) => Ok(None),
-        Cow::Owned(_) => Err(syntax("CREATE SECRET stands alone")),
+    match hides_secret(sql) {
+        false => Ok(None),
+        true => Err(syntax("CREATE SECRET stands alone")),
     }
 }
 
@@ -121,152 +118,46 @@ pub fn show(secrets: &Secrets) -> String {
     format!("SELECT * FROM (VALUES {rows}) secrets (name, type, scope) {shown} ORDER BY name")
 }
 
-/// The text without what follows `CREATE SECRET name`, wherever that is: for lists, logs and messages.
-pub fn redact(sql: &str) -> Cow<'_, str> {
-    match mentions_secret(sql).then(|| secret_at(sql)).flatten() {
-        Some(end) => Cow::Owned(format!("{} (…)", &sql[..end])),
-        None => Cow::Borrowed(sql),
+/// `(KEY value, …)`: keys in lower case.
+fn options(rest: &mut Words<'_>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut options = BTreeMap::new();
+    if !rest.token(&Token::LParen) {
+        return Err(syntax("CREATE SECRET takes its options in parentheses"));
     }
-}
-
-/// Most statements do not, and need not be looked at word by word.
-fn mentions_secret(sql: &str) -> bool {
-    sql.as_bytes().windows(b"secret".len()).any(|window| window.eq_ignore_ascii_case(b"secret"))
-}
-
-/// Where the part to be hidden begins.
-fn secret_at(sql: &str) -> Option<usize> {
-    let Ok(tokens) = tokens(sql) else {
-        // A text without an end: what it hides is not known, so the whole is, from the word on.
-        let lower = sql.to_ascii_lowercase();
-        let create = lower.find("create")?;
-        return lower[create..].find("secret").map(|at| create + at + "secret".len());
-    };
-    let is = |token: &TokenWithSpan, word: &str| matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word));
-    let between = ["or", "replace", "temporary", "temp", "persistent"];
-    let created = |at: usize| {
-        let before = tokens[..at].iter().rev().find(|token| between.iter().all(|word| !is(token, word)));
-        before.is_some_and(|token| is(token, "create"))
-    };
-    let at = (0..tokens.len()).find(|at| is(&tokens[*at], "secret") && created(*at))?;
-    // The name may be shown; after anything else nothing is.
-    let mut end = &tokens[at];
-    let skipped =
-        tokens[at + 1..].iter().take_while(|token| ["if", "not", "exists"].iter().any(|word| is(token, word)));
-    if let Some(name) = tokens.get(at + 1 + skipped.count())
-        && matches!(name.token, Token::Word(_))
-    {
-        end = name;
-    }
-    Some(offset(sql, end.span.end.line, end.span.end.column))
-}
-
-/// Of the character at a line and column, both from 1.
-fn offset(sql: &str, line: u64, column: u64) -> usize {
-    let (mut at_line, mut at_column) = (1, 1);
-    for (offset, character) in sql.char_indices() {
-        if (at_line, at_column) == (line, column) {
-            return offset;
-        }
-        if character == '\n' {
-            (at_line, at_column) = (at_line + 1, 1);
-        } else {
-            at_column += 1;
-        }
-    }
-    sql.len()
-}
-
-fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ()> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(|_| ())?;
-    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
-}
-
-struct Rest<'a> {
-    tokens: &'a [TokenWithSpan],
-}
-
-impl Rest<'_> {
-    /// Takes the words if they come next.
-    fn words(&mut self, words: &[&str]) -> bool {
-        let come = words.len() <= self.tokens.len()
-            && words.iter().zip(self.tokens).all(|(word, token)| {
-                matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-            });
-        if come {
-            self.tokens = &self.tokens[words.len()..];
-        }
-        come
-    }
-
-    fn token(&mut self, wanted: &Token) -> bool {
-        let comes = self.tokens.first().is_some_and(|token| token.token == *wanted);
-        if comes {
-            self.tokens = &self.tokens[1..];
-        }
-        comes
-    }
-
-    fn name(&mut self) -> Result<String, Failure> {
-        let Some((TokenWithSpan { token: Token::Word(word), .. }, rest)) = self.tokens.split_first() else {
-            return Err(syntax("a secret has a name"));
-        };
-        self.tokens = rest;
-        let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
-        match name.is_empty() || name.len() > TEXT_BYTES_MAX {
-            true => Err(syntax("a secret has a name of some letters")),
-            false => Ok(name),
-        }
-    }
-
-    /// `(KEY value, …)`: keys in lower case.
-    fn options(&mut self) -> Result<BTreeMap<String, String>, Failure> {
-        let mut options = BTreeMap::new();
-        if !self.token(&Token::LParen) {
-            return Err(syntax("CREATE SECRET takes its options in parentheses"));
-        }
-        loop {
-            let key = self.name()?.to_lowercase();
-            // PostgreSQL and Snowflake write `key = value`.
-            let _ = self.token(&Token::Eq);
-            let value = match self.tokens.split_first() {
-                Some((token, rest)) => {
-                    self.tokens = rest;
-                    match &token.token {
-                        Token::SingleQuotedString(text) => text.clone(),
-                        Token::Word(word) => word.value.clone(),
-                        Token::Number(number, _) => number.clone(),
-                        _ => return Err(syntax(&format!("{} of a secret is a text", key.to_uppercase()))),
-                    }
+    loop {
+        let key = rest.name("an option of a secret")?.to_lowercase();
+        // PostgreSQL and Snowflake write `key = value`.
+        let _ = rest.token(&Token::Eq);
+        let value = match rest.tokens.split_first() {
+            Some((token, after)) => {
+                rest.tokens = after;
+                match &token.token {
+                    Token::SingleQuotedString(text) => text.clone(),
+                    Token::Word(word) => word.value.clone(),
+                    Token::Number(number, _) => number.clone(),
+                    _ => return Err(syntax(format!("{} of a secret is a text", key.to_uppercase()))),
                 }
-                None => return Err(syntax(&format!("{} of a secret has no value", key.to_uppercase()))),
-            };
-            if value.len() > TEXT_BYTES_MAX || value.chars().any(char::is_control) {
-                return Err(invalid(format!("{} of a secret is too long, or no text of one line", key.to_uppercase())));
             }
-            if options.insert(key.clone(), value).is_some() {
-                return Err(invalid(format!("{} of a secret is given twice", key.to_uppercase())));
-            }
-            if self.token(&Token::RParen) {
-                return Ok(options);
-            }
-            if !self.token(&Token::Comma) {
-                return Err(syntax("options of a secret are separated by commas, and end with a parenthesis"));
-            }
+            None => return Err(syntax(format!("{} of a secret has no value", key.to_uppercase()))),
+        };
+        if value.len() > TEXT_BYTES_MAX || value.chars().any(char::is_control) {
+            return Err(invalid(format!("{} of a secret is too long, or no text of one line", key.to_uppercase())));
+        }
+        if options.insert(key.clone(), value).is_some() {
+            return Err(invalid(format!("{} of a secret is given twice", key.to_uppercase())));
+        }
+        if rest.token(&Token::RParen) {
+            return Ok(options);
+        }
+        if !rest.token(&Token::Comma) {
+            return Err(syntax("options of a secret are separated by commas, and end with a parenthesis"));
         }
     }
-}
-
-fn syntax(message: &str) -> Failure {
-    Failure::new(ErrorCode::Syntax, message)
-}
-
-fn invalid(message: String) -> Failure {
-    Failure::new(ErrorCode::InvalidArgument, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::redact;
     use super::*;
 
     #[test]

@@ -11,7 +11,7 @@ use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
-use frazil_catalog::{DefaultValue, LoadedFile, Table, TableId, Transaction};
+use frazil_catalog::{DefaultValue, LoadedFile, ObjectId, ObjectKind, Privilege, Table, TableId, Transaction};
 use frazil_common::{ErrorCode, Failure, StatementId};
 use object_store::ObjectStoreExt;
 
@@ -22,6 +22,7 @@ use super::rows::{batch, numbers, texts};
 use super::shape::{Case, LoadShape, Origin, Policy, TargetColumn};
 use super::source::StagedSource;
 use super::statement::{CopyIntoTable, MatchByName, OnError, ValidationMode};
+use crate::access::demand;
 use crate::lake::{self, WriteFilesExec, WriteKind, WriteTarget, Written, to_failure};
 
 /// A piece of a Parquet file is not made smaller than this: each costs reading the footer.
@@ -63,7 +64,7 @@ pub async fn plan(
     let view = transaction.view();
     let table = view.table_by_id(id).map_err(|error| to_failure(&error))?.clone();
     let schema = lake::table_schema(&table).map_err(|error| to_failure(&error))?;
-    let place = context.resolve(&copy.from).await?;
+    let place = context.resolve(&copy.from, if copy.purge { Privilege::Write } else { Privilege::Read }).await?;
     let format = copy.format.clone().unwrap_or_else(|| place.format.clone());
     let by_name = match_by_name(&copy, &format)?;
     let columns = columns(&table, &copy)?;
@@ -137,6 +138,14 @@ fn target(context: &Context<'_>, name: &[String]) -> Result<(Transaction, TableI
     let reference = lake::resolve(reference, context.state);
     let (transaction, _) = lake::begin(context.lakes, &reference)?;
     let id = lake::table_id(&transaction, &reference)?;
+    // Also where rows are only validated: they are shown, and the table's columns with them.
+    if !id.is_local() {
+        let view = transaction.view();
+        let table = view.table_by_id(id).map_err(|error| to_failure(&error))?;
+        let object = ObjectId::within(transaction.database().id(), &table.uuid);
+        let rights = context.lakes.rights();
+        demand(rights, Privilege::Insert, ObjectKind::Table, &object, &view.full_name(table))?;
+    }
     Ok((transaction, id))
 }
 

@@ -3,6 +3,7 @@
 
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::reader::infer_json_schema_from_iterator;
+use frazil_catalog::Privilege;
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -97,7 +98,7 @@ async fn rows_of(arguments: &str, context: &Context<'_>) -> Result<String, Failu
     }
     let location =
         location.ok_or_else(|| Failure::new(ErrorCode::Syntax, "INFER_SCHEMA needs LOCATION => '@stage'"))?;
-    let place = context.resolve(&location).await?;
+    let place = context.resolve(&location, Privilege::Read).await?;
     let format = format.unwrap_or_else(|| place.format.clone());
     let mut staged = match files {
         None => place.list(None).await?,

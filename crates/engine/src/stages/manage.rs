@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
-use frazil_catalog::{CatalogError, Database, IfStageExists, SchemaId, Stage};
-use frazil_common::Failure;
+use frazil_catalog::{
+    CatalogError, Database, GrantedObject, IfStageExists, ObjectId, ObjectKind, Privilege, SchemaId, Stage,
+};
+use frazil_common::{ErrorCode, Failure};
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use super::format::{FileFormat, FileKind};
 use super::place::{Context, StagedFile, StagedPlace, unavailable};
 use super::rows::{batch, numbers, status, texts};
 use super::statement::{CreateStage, Place};
+use crate::access::{demand, demand_admin};
 use crate::lake::to_failure;
 
 /// Files that are removed at once.
@@ -43,6 +46,17 @@ pub enum StageAction {
 }
 
 impl StageAction {
+    /// The stage that it makes, if it makes one.
+    pub fn created(&self) -> Option<GrantedObject> {
+        match self {
+            Self::Create { database, stage, .. } => {
+                let id = ObjectId::within(database.id(), &stage.id.to_string());
+                Some(GrantedObject { kind: ObjectKind::Stage, id })
+            }
+            Self::Drop { .. } | Self::Remove { .. } | Self::Rows(_) => None,
+        }
+    }
+
     pub async fn perform(self) -> Result<RecordBatch, Failure> {
         match self {
             Self::Create { database, stage, if_exists, place } => {
@@ -75,6 +89,9 @@ impl StageAction {
 
 pub async fn create(context: &Context<'_>, create: CreateStage) -> Result<StageAction, Failure> {
     let name = context.stage_name(&create.name)?;
+    if create.url.is_some() {
+        demand_admin(context.lakes.rights(), "a stage with a URL")?;
+    }
     // Kept as the user wrote it: what it may reach is asked each time.
     let url = create.url.clone().map(|url| context.check_root(&url).map(|_| url)).transpose()?;
     let format = create.format.unwrap_or_else(|| FileFormat::of(FileKind::Csv));
@@ -96,6 +113,14 @@ pub async fn create(context: &Context<'_>, create: CreateStage) -> Result<StageA
     };
     // The files of the stage that it may take the place of.
     let former = name.database.stage(name.schema, &name.stage).await.ok();
+    match &former {
+        Some(former) if create.or_replace => context.demand(Privilege::Ownership, name.database, former)?,
+        _ => {
+            let schema = ObjectId::within(name.database.id(), &name.schema_uuid);
+            let rights = context.lakes.rights();
+            demand(rights, Privilege::CreateStage, ObjectKind::Schema, &schema, &name.schema_name)?;
+        }
+    }
     let place = context.of_stage(name.database, former.as_ref().unwrap_or(&stage), "")?;
     Ok(StageAction::Create {
         database: name.database.clone(),
@@ -107,7 +132,18 @@ pub async fn create(context: &Context<'_>, create: CreateStage) -> Result<StageA
 
 pub async fn drop(context: &Context<'_>, name: &[String], if_exists: bool) -> Result<StageAction, Failure> {
     let name = context.stage_name(name)?;
-    let found = name.database.stage(name.schema, &name.stage).await.ok();
+    let found = match context.stage(&name).await {
+        Ok(found) => Some(found),
+        Err(failure) if failure.code == ErrorCode::UndefinedObject => None,
+        Err(failure) => return Err(failure),
+    };
+    match &found {
+        Some(stage) => context.demand(Privilege::Ownership, name.database, stage)?,
+        None if context.lakes.rights().is_admin() => {}
+        // It may be there, and is not to be seen.
+        None if if_exists => return Ok(StageAction::Rows(status(format!("stage {} does not exist", name.stage))?)),
+        None => return Err(to_failure(&CatalogError::UndefinedStage(name.stage))),
+    }
     // Files of a URL are somebody else's.
     let internal = found.filter(|stage| stage.url.is_none());
     let place = internal.map(|stage| context.of_stage(name.database, &stage, "").map(Box::new)).transpose()?;
@@ -129,6 +165,10 @@ pub async fn show(
     let mut shown: Vec<(String, Stage)> = Vec::new();
     for stage in name.database.stages().await.map_err(|error| to_failure(&error))? {
         let Some(schema) = seen.view.schemas().find(|schema| schema.id == stage.schema) else { continue };
+        let id = ObjectId::within(name.database.id(), &stage.id.to_string());
+        if !context.lakes.sees_schema(seen, schema) || !context.lakes.rights().may_see(&id) {
+            continue;
+        }
         if (all_schemas || schema.id == name.schema) && matches(&stage.name) {
             shown.push((schema.name.clone(), stage));
         }
@@ -147,7 +187,7 @@ pub async fn show(
 
 pub async fn describe(context: &Context<'_>, name: &[String]) -> Result<StageAction, Failure> {
     let name = context.stage_name(name)?;
-    let stage = name.database.stage(name.schema, &name.stage).await.map_err(|error| to_failure(&error))?;
+    let stage = context.stage(&name).await?;
     let mut rows = vec![
         ("STAGE", "NAME".to_owned(), stage.name.clone()),
         ("STAGE", "TYPE".to_owned(), kind(&stage).to_owned()),
@@ -165,7 +205,7 @@ pub async fn describe(context: &Context<'_>, name: &[String]) -> Result<StageAct
 }
 
 pub async fn list(context: &Context<'_>, place: &Place, pattern: Option<&str>) -> Result<StageAction, Failure> {
-    let files = context.resolve(place).await?.list(pattern).await?;
+    let files = context.resolve(place, Privilege::Read).await?.list(pattern).await?;
     Ok(StageAction::Rows(batch(vec![
         ("name", texts(files.iter().map(|file| Some(file.shown.clone())))),
         ("size", numbers(files.iter().map(|file| i64::try_from(file.meta.size).ok()))),
@@ -175,7 +215,7 @@ pub async fn list(context: &Context<'_>, place: &Place, pattern: Option<&str>) -
 }
 
 pub async fn plan_remove(context: &Context<'_>, place: &Place, pattern: Option<&str>) -> Result<StageAction, Failure> {
-    let place = context.resolve(place).await?;
+    let place = context.resolve(place, Privilege::Write).await?;
     let files = place.list(pattern).await?;
     Ok(StageAction::Remove { place: Box::new(place), files })
 }
@@ -217,7 +257,7 @@ fn moment(time: SystemTime) -> String {
 }
 
 /// SQL's `LIKE`, without case, as `SHOW` has it.
-fn is_like(name: &str, pattern: &str) -> bool {
+pub fn is_like(name: &str, pattern: &str) -> bool {
     let mut regex = String::from("(?is)^");
     for c in pattern.chars() {
         match c {

@@ -33,7 +33,7 @@ mod unload_file;
 pub use client::{ClientStatement, client_statement, expand, stage_of};
 pub use copy::{Load, PlannedLoad};
 pub use infer::replace_calls;
-pub use manage::StageAction;
+pub use manage::{StageAction, is_like};
 pub use place::{Context, StagedFile, StagedPlace};
 pub use report::{StagedReport, by_path, read_scanned};
 pub use shape::{LoadShape, REPORT_COLUMN};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use frazil_catalog::{Database, Stage};
+use frazil_catalog::{CatalogError, Database, ObjectId, ObjectKind, Privilege, Stage};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::path::Path;
@@ -15,6 +15,7 @@ use regex::Regex;
 
 use super::format::{FileFormat, FileKind, invalid};
 use super::statement::Place;
+use crate::access::{demand, demand_admin};
 use crate::errors::to_failure as from_datafusion;
 use crate::lake::{Lakes, store_path, store_url, to_failure};
 use crate::storage::StorageOptions;
@@ -74,6 +75,7 @@ pub struct StageName<'a> {
     pub database_name: String,
     pub schema_name: String,
     pub schema: frazil_catalog::SchemaId,
+    pub schema_uuid: String,
     pub stage: String,
 }
 
@@ -90,24 +92,43 @@ impl<'a> Context<'a> {
         let seen = self.lakes.get(&full.catalog).ok_or_else(|| {
             Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{}\" not found", full.catalog))
         })?;
-        let schema = seen.view.schema(&full.schema).map_err(|error| to_failure(&error))?.id;
+        self.lakes.check_schema(&full.catalog, &full.schema)?;
+        let schema = seen.view.schema(&full.schema).map_err(|error| to_failure(&error))?;
+        let (schema, schema_uuid) = (schema.id, schema.uuid.clone());
         Ok(StageName {
             database: &seen.database,
             database_name: full.catalog.to_string(),
             schema_name: full.schema.to_string(),
             schema,
+            schema_uuid,
             stage: full.table.to_string(),
         })
     }
 
-    pub async fn resolve(&self, place: &Place) -> Result<StagedPlace, Failure> {
+    /// The stage of a name, as if there were none where nothing may be done to it.
+    pub async fn stage(&self, name: &StageName<'_>) -> Result<Stage, Failure> {
+        let found = name.database.stage(name.schema, &name.stage).await.map_err(|error| to_failure(&error))?;
+        match self.lakes.rights().may_see(&stage_id(name.database, &found)) {
+            true => Ok(found),
+            false => Err(to_failure(&CatalogError::UndefinedStage(name.stage.clone()))),
+        }
+    }
+
+    pub fn demand(&self, privilege: Privilege, database: &Database, stage: &Stage) -> Result<(), Failure> {
+        demand(self.lakes.rights(), privilege, ObjectKind::Stage, &stage_id(database, stage), &stage.name)
+    }
+
+    /// Where files are to be read or written, which `privilege` says.
+    pub async fn resolve(&self, place: &Place, privilege: Privilege) -> Result<StagedPlace, Failure> {
         match place {
             Place::Stage { name, path } => {
                 let name = self.stage_name(name)?;
-                let stage = name.database.stage(name.schema, &name.stage).await.map_err(|error| to_failure(&error))?;
+                let stage = self.stage(&name).await?;
+                self.demand(privilege, name.database, &stage)?;
                 self.of_stage(name.database, &stage, path)
             }
             Place::Url(url) => {
+                demand_admin(self.lakes.rights(), "a URL in place of a stage")?;
                 let (root, path) = url.rsplit_once('/').map_or(("", url.as_str()), |(root, path)| (root, path));
                 // The directory is checked; what is below it may be a pattern or not exist yet.
                 let root = self.check_root(&format!("{root}/"))?;
@@ -142,6 +163,10 @@ impl<'a> Context<'a> {
         let store = self.state.runtime_env().object_store(&store_url).map_err(|error| from_datafusion(&error))?;
         Ok(StagedPlace { store, store_url, root, path: path.to_owned(), shown, format })
     }
+}
+
+fn stage_id(database: &Database, stage: &Stage) -> ObjectId {
+    ObjectId::within(database.id(), &stage.id.to_string())
 }
 
 /// Refuses what could lead out of the stage, or into files that are not finished.

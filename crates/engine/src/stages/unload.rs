@@ -26,6 +26,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
     ReplaceChildrenOptions,
 };
+use frazil_catalog::Privilege;
 use frazil_common::{ErrorCode, Failure};
 use frazil_exchange::to_datafusion;
 use futures::StreamExt;
@@ -223,7 +224,7 @@ pub struct Unload {
 impl Unload {
     /// Where the rows of the statement's query go.
     pub async fn new(context: &Context<'_>, copy: &CopyIntoPlace) -> Result<Self, Failure> {
-        let place = context.resolve(&copy.to).await?;
+        let place = context.resolve(&copy.to, Privilege::Write).await?;
         let format = copy.format.clone().unwrap_or_else(|| place.format.clone());
         let file_bytes = (!copy.single).then(|| copy.file_bytes_max.unwrap_or(FILE_BYTES).max(1));
         if copy.single && copy.file_bytes_max.is_some() {

@@ -134,7 +134,7 @@ pub async fn read_body(body: Body, headers: &HeaderMap, options: &RestOptions) -
 
 /// The body of a POST. Fields are taken as any JSON first, so that a refusal of their value can name them.
 ///
-/// There are no warehouses and no users to choose from yet, so `warehouse` and `role` are only checked to be text.
+/// There are no warehouses to choose from yet, so `warehouse` is only checked to be text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SubmitBody {
@@ -197,11 +197,11 @@ pub fn statement_request(
         return Err(invalid("field \"statement\" is missing"));
     };
     text("warehouse", body.warehouse)?;
-    text("role", body.role)?;
     check_bindings(body.bindings)?;
     Ok(StatementRequest {
         time_limit: time_limit(body.timeout)?,
         session: session(body.session)?,
+        role: name("role", body.role)?,
         database: name("database", body.database)?,
         schema: name("schema", body.schema)?,
         settings: settings(body.parameters)?,

@@ -45,8 +45,11 @@ pub async fn submit(
     let wish = Wish::new(&parts.headers, query.nullable, None, query.request_id);
     // An asynchronous statement has no reader yet to stream to: its rows are kept, and can be fetched as Arrow.
     let delivery = if wish.arrow && !query.asynchronous { Delivery::Streamed } else { Delivery::Spooled };
-    let statement = request::statement_request(&body, delivery, query.request_id)?;
+    let mut statement = request::statement_request(&body, delivery, query.request_id)?;
     drop(body);
+    if let Some(role) = &statement.role {
+        statement.role = Some(caller.in_role(role).await?.principal().role().to_owned());
+    }
     let id = caller.submit(statement).await?;
     match delivery {
         Delivery::Streamed => Ok(stream_rows(&caller, id).await?),
