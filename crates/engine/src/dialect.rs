@@ -5,7 +5,11 @@ use std::any::TypeId;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, ObjectName};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// How deep a text may nest that was parsed within the limits of a session before.
 const DEPTH_MAX: usize = 1024;
@@ -74,6 +78,30 @@ impl Dialect for FrazilDialect {
 
     fn is_identifier_part(&self, ch: char) -> bool {
         GenericDialect.is_identifier_part(ch)
+    }
+
+    /// `current_user()`: the parser takes the word for a function of its own without parentheses, as the standard has it.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<std::result::Result<Expr, ParserError>> {
+        let name = match &parser.peek_token_ref().token {
+            Token::Word(word) if word.keyword == Keyword::CURRENT_USER => word.to_ident(parser.peek_token_ref().span),
+            _ => return None,
+        };
+        if !matches!(parser.peek_nth_token_ref(1).token, Token::LParen)
+            || !matches!(parser.peek_nth_token_ref(2).token, Token::RParen)
+        {
+            return None;
+        }
+        (0..3).for_each(|_| parser.advance_token());
+        Some(Ok(Expr::Function(Function {
+            name: ObjectName::from(vec![name]),
+            uses_odbc_syntax: false,
+            parameters: FunctionArguments::None,
+            args: FunctionArguments::None,
+            null_treatment: None,
+            filter: None,
+            over: None,
+            within_group: vec![],
+        })))
     }
 
     fn supports_table_versioning(&self) -> bool {

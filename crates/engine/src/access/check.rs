@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use frazil_catalog::{ObjectId, ObjectKind, Privilege, Rights, Touch, Touched, Transaction};
 use frazil_common::{ErrorCode, Failure};
 
 use super::rights::{demand, denied};
 use crate::errors::to_failure;
-use crate::lake::{Change, LakeTable, Lakes, WriteKind, Written};
+use crate::lake::{Change, LakeTable, Lakes, WriteKind, Written, resolve};
 use crate::planner::Planned;
 use crate::session::PARTITIONS;
 
@@ -50,7 +51,8 @@ pub fn check(planned: &Planned, lakes: &Lakes) -> Result<(), Failure> {
                 // As if it were not there.
                 None => Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{name}\" not found"))),
             },
-            Change::CreateSecret { .. } | Change::DropSecret { .. } => demand_admin(rights, "secrets"),
+            Change::CreateSecret { .. } => demand_admin(rights, "CREATE SECRET"),
+            Change::DropSecret { .. } => demand_admin(rights, "DROP SECRET"),
             Change::Commit { transaction, .. } => check_transaction(rights, transaction, lakes),
             Change::Nothing { .. } => Ok(()),
         },
@@ -66,6 +68,27 @@ pub fn demand_admin(rights: &Rights, what: &str) -> Result<(), Failure> {
             Err(Failure::new(ErrorCode::AccessDenied, message))
         }
     }
+}
+
+/// Answers whoever may not declare external tables, or take a declaration back: those do what they do at once, with the instance's
+/// secrets. What it cannot see is not there.
+pub fn refuse_declaration(ddl: &DdlStatement, lakes: &Lakes, state: &SessionState) -> Result<String, Failure> {
+    if let DdlStatement::DropTable(table) = ddl {
+        let name = resolve(table.name.clone(), state);
+        let schema = lakes.get(&name.catalog).and_then(|seen| Some((seen, seen.view.schema(&name.schema).ok()?)));
+        let is_seen = schema.is_some_and(|(seen, schema)| {
+            let id = ObjectId::external(seen.database.id(), &schema.uuid, &name.table);
+            lakes.sees_schema(seen, schema) && lakes.rights().may_see(&id)
+        });
+        if !is_seen && table.if_exists {
+            return Ok(format!("table {} does not exist", table.name));
+        }
+        if !is_seen {
+            let message = format!("table \"{}.{}\" not found", name.schema, name.table);
+            return Err(Failure::new(ErrorCode::UndefinedTable, message));
+        }
+    }
+    demand_admin(lakes.rights(), "an external table").map(|()| String::new())
 }
 
 /// Settings by which one user could take the server from the others.

@@ -15,7 +15,7 @@ mod statement;
 
 use std::fmt;
 
-pub use check::{check, check_reads, check_setting, demand_admin};
+pub use check::{check, check_reads, check_setting, demand_admin, refuse_declaration};
 pub use functions::{Acting, functions};
 pub use objects::Objects;
 pub use plan::{AccessAction, ChangeOfRecords, plan};
