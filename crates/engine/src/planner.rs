@@ -12,7 +12,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use frazil_catalog::{AccessRecords, Databases, Privilege};
-use frazil_common::{ByteSize, ErrorCode, Failure, Principal};
+use frazil_common::{ByteSize, ErrorCode, Failure, NameCase, Principal};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
@@ -32,10 +32,11 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
+use crate::session_functions;
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{dialect, explain, session, session_statements};
+use crate::{bindings, dialect, explain, session, session_statements, sql_types};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -186,10 +187,10 @@ impl Planner {
             }
         };
         // External tables may be opened for it, with its secrets.
-        let base = Arc::new(session::for_statement(&self.base, stores.clone(), &request.principal)?);
+        let base = Arc::new(session::for_statement(&self.base, stores.clone(), &request.context)?);
         let mut state = session::statement_state(
             &base,
-            lake::catalogs(lakes, &base),
+            lake::catalogs(lakes, &base, request.context.name_case),
             // The number of partitions is not known yet; nothing before the physical plan looks at it.
             forced.unwrap_or(1),
             request.database.as_deref(),
@@ -199,6 +200,7 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
+        session_functions::register(&mut state, &request.context)?;
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, lakes, &state).await;
         }
@@ -220,6 +222,13 @@ impl Planner {
         let sql = replaced.as_deref().unwrap_or(&sql);
         let mut statement = parse_one(&state, sql)?;
         explain::check_options(&mut statement)?;
+        if request.context.name_case == NameCase::Upper {
+            sql_types::as_snowflake_means(&mut statement);
+        }
+        match &request.bindings {
+            None if request.describe_only => bindings::bind_nulls(&mut statement)?,
+            values => bindings::bind(&mut statement, values.as_ref(), &state)?,
+        }
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
@@ -284,7 +293,7 @@ impl Planner {
         let access = self.databases.access().await.map_err(Failure::from)?;
         let rights = access::rights_of(&access, principal)?;
         let lakes = self.snapshot().await?.seen_by(access, rights);
-        let catalogs = lake::catalogs(&lakes, &self.base);
+        let catalogs = lake::catalogs(&lakes, &self.base, NameCase::default());
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;

@@ -11,18 +11,21 @@ use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConf
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
-use frazil_common::{ErrorCode, Failure, Principal};
+use frazil_common::{ErrorCode, Failure};
 
-use crate::access::{self, Acting};
 use crate::errors::to_failure;
+use crate::session_functions::{self, StatementContext};
+use crate::sql_types::SqlTypes;
 use crate::storage::ObjectStores;
 use crate::{generate, lake, rules};
 
 /// Where unqualified names are looked up.
 pub const DEFAULT_DATABASE: &str = "frazil";
 pub const DEFAULT_SCHEMA: &str = "public";
+
+/// Of a session: whether each change is committed with its statement.
+pub const AUTOCOMMIT: &str = "autocommit";
 
 /// Forces the number of partitions of a statement: for tests and experiments.
 pub const PARTITIONS: &str = "partitions";
@@ -56,28 +59,25 @@ pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
     let mut functions = SessionStateDefaults::default_table_functions();
     functions.extend(generate::table_functions());
     functions.push(lake::files_function());
-    let mut state = SessionStateBuilder::new()
+    SessionStateBuilder::new()
         .with_default_features()
         .with_table_function_list(functions)
+        .with_type_planner(Arc::new(SqlTypes))
         .with_config(base_config())
         .with_runtime_env(env)
         .with_physical_optimizer_rules(rules::physical_rules())
-        .build();
-    for function in access::functions() {
-        state.register_udf(function).expect("a new session takes functions");
-    }
-    state
+        .build()
 }
 
-/// The base with the stores of a statement, and whom it is run for.
+/// The base with the stores of a statement, and with what views can ask of its session.
 pub fn for_statement(
     base: &SessionState,
     stores: Arc<ObjectStores>,
-    principal: &Principal,
+    context: &StatementContext,
 ) -> Result<SessionState, Failure> {
     let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
     let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build();
-    state.config_mut().options_mut().extensions.insert(Acting(Some(principal.clone())));
+    session_functions::register(&mut state, context)?;
     Ok(state)
 }
 
@@ -131,6 +131,12 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
     if forced_partitions_of(&key, value)?.is_some() {
         return Ok(());
     }
+    if key == AUTOCOMMIT {
+        return match is_on(value) {
+            Some(_) => Ok(()),
+            None => Err(invalid(format!("setting {AUTOCOMMIT:?} must be true or false"))),
+        };
+    }
     let allowed = match key.as_str() {
         "datafusion.execution.time_zone" | "datafusion.execution.parquet.pushdown_filters" => true,
         "datafusion.execution.batch_size" => {
@@ -162,6 +168,15 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
     })
 }
 
+/// The truth value of a setting.
+pub fn is_on(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "on" | "1" => Some(true),
+        "false" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// A setting's one name.
 pub fn full_key(key: &str) -> String {
     let key = key.trim().to_ascii_lowercase();
@@ -173,7 +188,7 @@ pub fn full_key(key: &str) -> String {
 
 /// Refuses a setting that no statement may change, or that there is none.
 pub fn check_known(key: &str) -> Result<(), Failure> {
-    if key == PARTITIONS {
+    if key == PARTITIONS || key == AUTOCOMMIT {
         return Ok(());
     }
     let mut options = ConfigOptions::new();

@@ -2,11 +2,10 @@
 //! runs.
 //!
 //! In reading order: `statement` (users, roles and grants as SQL), `rights` (of whoever sends a statement), `check` (what a planned
-//! statement needs), `objects` (names to what is granted on), `plan` and `show` (the statements), `functions` (`current_user()`).
+//! statement needs), `objects` (names to what is granted on), `plan` and `show` (the statements).
 //! What one may not see, names do not lead to: see [`crate::lake`]'s `names`.
 
 mod check;
-mod functions;
 mod objects;
 mod plan;
 mod rights;
@@ -16,7 +15,6 @@ mod statement;
 use std::fmt;
 
 pub use check::{check, check_reads, check_setting, demand_admin, refuse_declaration};
-pub use functions::{Acting, functions};
 pub use objects::Objects;
 pub use plan::{AccessAction, ChangeOfRecords, plan};
 pub use rights::{demand, rights_of};

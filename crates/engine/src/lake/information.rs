@@ -95,7 +95,7 @@ impl Information {
         let mut schemas = listing::schemas(&self.database);
         schemas.push(INFORMATION_SCHEMA.to_owned());
         let owners: ArrayRef = Arc::new(StringArray::new_null(schemas.len()));
-        let names = texts(schemas.iter().map(|name| Some(name.as_str())));
+        let names = self.names(schemas.iter().map(String::as_str));
         batch([("catalog_name", self.catalog(schemas.len())), ("schema_name", names), ("schema_owner", owners)])
     }
 
@@ -106,8 +106,8 @@ impl Information {
         relations.extend(own.map(|name| Listed { schema: schema.clone(), name, kind: VIEW, query: None }));
         batch([
             ("table_catalog", self.catalog(relations.len())),
-            ("table_schema", texts(relations.iter().map(|one| Some(one.schema.as_str())))),
-            ("table_name", texts(relations.iter().map(|one| Some(one.name.as_str())))),
+            ("table_schema", self.names(relations.iter().map(|one| one.schema.as_str()))),
+            ("table_name", self.names(relations.iter().map(|one| one.name.as_str()))),
             ("table_type", texts(relations.iter().map(|one| Some(one.kind)))),
         ])
     }
@@ -117,8 +117,8 @@ impl Information {
         views.retain(|one| one.kind == VIEW);
         batch([
             ("table_catalog", self.catalog(views.len())),
-            ("table_schema", texts(views.iter().map(|one| Some(one.schema.as_str())))),
-            ("table_name", texts(views.iter().map(|one| Some(one.name.as_str())))),
+            ("table_schema", self.names(views.iter().map(|one| one.schema.as_str()))),
+            ("table_name", self.names(views.iter().map(|one| one.name.as_str()))),
             ("view_definition", texts(views.iter().map(|one| one.query.as_deref()))),
         ])
     }
@@ -144,9 +144,9 @@ impl Information {
         let positions: UInt64Array = rows.iter().map(|(_, position, _)| Some(*position as u64)).collect();
         batch([
             ("table_catalog", self.catalog(rows.len())),
-            ("table_schema", texts(rows.iter().map(|(one, ..)| Some(one.schema.as_str())))),
-            ("table_name", texts(rows.iter().map(|(one, ..)| Some(one.name.as_str())))),
-            ("column_name", texts(rows.iter().map(|(_, _, column)| Some(column.name.as_str())))),
+            ("table_schema", self.names(rows.iter().map(|(one, ..)| one.schema.as_str()))),
+            ("table_name", self.names(rows.iter().map(|(one, ..)| one.name.as_str()))),
+            ("column_name", self.names(rows.iter().map(|(_, _, column)| column.name.as_str()))),
             ("ordinal_position", Arc::new(positions)),
             ("column_default", texts(defaults)),
             ("is_nullable", texts(rows.iter().map(|(_, _, column)| Some(yes_or_no(column.nullable))))),
@@ -157,7 +157,13 @@ impl Information {
     }
 
     fn catalog(&self, rows: usize) -> ArrayRef {
-        texts(std::iter::repeat_n(Some(self.name.as_str()), rows))
+        self.names(std::iter::repeat_n(self.name.as_str(), rows))
+    }
+
+    /// As the statement's client shows them.
+    fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> ArrayRef {
+        let case = self.catalogs.name_case;
+        Arc::new(names.map(|name| Some(case.shown(name))).collect::<StringArray>())
     }
 }
 
