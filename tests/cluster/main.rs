@@ -41,6 +41,7 @@ mod stages;
 mod suites;
 mod time_travel;
 mod transactions;
+mod users;
 mod vacuum;
 mod warehouses;
 mod writers;

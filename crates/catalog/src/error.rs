@@ -120,10 +120,9 @@ impl CatalogError {
             Self::UndefinedStage(_) | Self::UndefinedUser(_) | Self::UndefinedRole(_) | Self::UndefinedToken { .. } => {
                 ErrorCode::UndefinedObject
             }
-            Self::DuplicateStage(_)
-            | Self::DuplicateUser(_)
-            | Self::DuplicateRole(_)
-            | Self::DuplicateToken { .. } => ErrorCode::DuplicateObject,
+            Self::DuplicateStage(_) | Self::DuplicateUser(_) | Self::DuplicateRole(_) | Self::DuplicateToken { .. } => {
+                ErrorCode::DuplicateObject
+            }
             Self::DuplicateDatabase(_) => ErrorCode::DuplicateDatabase,
             Self::DuplicateSecret(_) => ErrorCode::DuplicateObject,
             Self::DuplicateSchema(_) => ErrorCode::DuplicateSchema,

@@ -13,13 +13,13 @@ mod ids;
 mod model;
 mod snapshot;
 
+mod access;
 mod change_counter;
 mod database;
 mod databases;
 mod lake_tables;
 mod load;
 mod lock;
-mod access;
 mod secrets;
 
 mod files;
@@ -48,8 +48,8 @@ mod types;
 mod tests;
 
 pub use access::{
-    AccessChange, AccessRecords, Grant, GrantedObject, Member, ObjectId, ObjectKind, Privilege, Privileges, Rights, RoleRecord,
-    TokenRecord, UserOptions, UserRecord,
+    AccessChange, AccessRecords, Grant, GrantedObject, Member, ObjectId, ObjectKind, Privilege, Privileges, Rights,
+    RoleRecord, TokenRecord, UserOptions, UserRecord,
 };
 pub use database::{CommittedRequest, Database, MappedColumn, Pin};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};

@@ -1,5 +1,6 @@
 //! The REST client that every command uses, over the network or straight into a coordinator of this process.
 
+mod access;
 mod error;
 mod files;
 mod rows;
@@ -13,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+pub use access::Access;
 pub use error::{ClientError, StatementFailure};
 pub use files::StagedFile;
 pub use rows::RowStream;
@@ -61,13 +63,18 @@ impl Answered {
 }
 
 impl Client {
-    /// `url` is where the coordinator's REST API is: `http://host:port`.
+    /// `url` is where the coordinator's REST API is: `http://host:port`, of one that needs no log-in.
     pub fn http(url: &str) -> Result<Self, ClientError> {
-        Ok(Self { transport: Transport::http(url)? })
+        Self::connect(url, &Access::default())
     }
 
-    pub fn in_process(router: axum::Router) -> Self {
-        Self { transport: Transport::InProcess(router) }
+    /// `url` is where the coordinator's REST API is: `http://host:port` or `https://host:port`.
+    pub fn connect(url: &str, access: &Access) -> Result<Self, ClientError> {
+        Ok(Self { transport: Transport::http(url, access)? })
+    }
+
+    pub fn in_process(router: axum::Router, access: &Access) -> Self {
+        Self { transport: Transport::in_process(router, access) }
     }
 
     /// Runs a statement; returns when its first rows can be read. Dropping the future, or the stream it returned, gives

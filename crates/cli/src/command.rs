@@ -14,7 +14,8 @@ use crate::failure::CommandError;
 use crate::load::{FilesRequest, SampleSet, SourceRequest};
 use crate::local::LocalRequest;
 use crate::sql::SqlRequest;
-use crate::{bench, demo, load, local, roles, sql, telemetry};
+use crate::user::UserRequest;
+use crate::{bench, demo, load, local, roles, sql, telemetry, user};
 
 use flags::{Bench, Command, Load, LoadInto, LoadSet};
 
@@ -80,6 +81,13 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
                 executors: flags.executors,
             };
             sql::run(config, request).await
+        }
+        Command::User(command) => {
+            let request = match command {
+                flags::UserCommand::Add { name, admin } => UserRequest::Add { name, admin },
+                flags::UserCommand::Password { name } => UserRequest::Password { name },
+            };
+            user::run(config, request).await
         }
         Command::Load(flags) => load(&config, flags).await,
         Command::Demo => demo::run(config, config_file).await,

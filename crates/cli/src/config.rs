@@ -22,7 +22,7 @@ use toml::{Table, Value};
 use crate::failure::CommandError;
 use crate::sql::Format;
 
-pub use secret::{cluster_secret, create_cluster_secret};
+pub use secret::{cluster_credentials, create_cluster_credentials};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,11 +46,26 @@ pub struct ClusterOptions {
     pub secret: Option<String>,
     /// A file that holds the secret.
     pub secret_file: Option<PathBuf>,
+    /// PEM files: the authority of the cluster's certificates, this process's certificate with those above it, and its key. With
+    /// them the processes speak TLS with each other, and each shows its certificate. All three or none.
+    pub tls_ca: Option<PathBuf>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// What certificates are made out to, in place of the addresses that are connected to.
+    pub tls_name: Option<String>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { data: PathBuf::from("frazil-data"), secret: None, secret_file: None }
+        Self {
+            data: PathBuf::from("frazil-data"),
+            secret: None,
+            secret_file: None,
+            tls_ca: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_name: None,
+        }
     }
 }
 
@@ -83,6 +98,14 @@ pub enum LogFormat {
 pub struct ClientOptions {
     /// REST address of the coordinator to send statements to; when there is none, a coordinator runs inside the client.
     pub url: Option<String>,
+    /// Who logs in, with `password`. Without one, nobody does.
+    pub user: Option<String>,
+    /// Of `user`; asked for at the terminal where it is not given. Better a variable than a file.
+    pub password: Option<String>,
+    /// A programmatic access token, or a key-pair token, in place of a user and its password.
+    pub token: Option<String>,
+    /// PEM file of an authority that coordinators' certificates may be of, beside those that the system knows.
+    pub ca: Option<String>,
     /// How rows are printed.
     pub format: Format,
 }

@@ -11,7 +11,7 @@ use frazil_executor::Executor;
 use frazil_proto::secret::ClusterSecret;
 use frazil_server::RestOptions;
 
-use crate::client::Client;
+use crate::client::{Access, Client};
 use crate::config::Config;
 use crate::directory::RunDirectory;
 use crate::failure::CommandError;
@@ -85,8 +85,13 @@ impl Embedded {
         Ok(Self { coordinator, executors: started, router, _directory: directory })
     }
 
+    /// Of an instance without users.
     pub fn client(&self) -> Client {
-        Client::in_process(self.router.clone())
+        self.client_of(&Access::default())
+    }
+
+    pub fn client_of(&self, access: &Access) -> Client {
+        Client::in_process(self.router.clone(), access)
     }
 
     pub async fn stop(self) {

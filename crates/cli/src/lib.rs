@@ -21,15 +21,18 @@ pub mod failpoints;
 pub mod failure;
 pub mod signals;
 pub mod telemetry;
+pub mod terminal;
 
 pub mod client;
 pub mod embedded;
+pub mod exposure;
 pub mod processes;
 pub mod roles;
 
 pub mod load;
 pub mod local;
 pub mod sql;
+pub mod user;
 
 pub mod answers;
 pub mod bench;

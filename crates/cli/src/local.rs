@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use crate::client::{Client, StatementContext};
+use crate::client::{Access, Client, StatementContext};
 use crate::config::Config;
 use crate::failure::CommandError;
 use crate::processes::{Cluster, ClusterShape, Stderr};
@@ -45,7 +45,7 @@ pub async fn run(config: Config, request: LocalRequest) -> Result<(), CommandErr
 
 async fn serve_shell(config: &Config, cluster: &Cluster) -> Result<(), CommandError> {
     eprintln!("coordinator at {}, {} executors", cluster.url(), cluster.processes().count() - 1);
-    let client = Client::http(cluster.url())?;
+    let client = Client::connect(cluster.url(), &Access::of(&config.client)?)?;
     shell::run(Session::open(client, StatementContext::default(), config.client.format).await?).await
 }
 

@@ -10,8 +10,9 @@ use frazil_server::RestOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, cluster_secret, create_cluster_secret};
+use crate::config::{Config, cluster_credentials, create_cluster_credentials};
 use crate::directory;
+use crate::exposure::Exposure;
 use crate::failure::CommandError;
 use crate::signals::StopSignals;
 
@@ -22,22 +23,26 @@ const DOOR_LIMIT: Duration = Duration::from_secs(6);
 pub async fn run_coordinator(mut config: Config) -> Result<(), CommandError> {
     let mut signals = StopSignals::new()?;
     let _claim = directory::claim(&config.cluster.data)?;
-    let secret = create_cluster_secret(&config.cluster)?;
+    let credentials = create_cluster_credentials(&config.cluster)?;
     let listen = config.coordinator.http_listen.clone();
     let listener =
         TcpListener::bind(&listen).await.map_err(CommandError::doing(format_args!("listening on {listen}")))?;
     let address = listener.local_addr().map_err(CommandError::doing("reading the address listened on"))?;
+    let exposure = Exposure::of(&config.coordinator, address)?;
 
     // Whom others are told of, with the port that was found.
     config.coordinator.http_listen = address.to_string();
     let storage = Arc::new(config.storage);
-    let coordinator = Coordinator::start(config.coordinator, storage, secret, config.cluster.data).await?;
+    let coordinator = Coordinator::start(config.coordinator, storage, credentials, config.cluster.data).await?;
+    exposure.check(&coordinator).await?;
     let stop = CancellationToken::new();
     let router = frazil_server::router(coordinator.statements(), RestOptions::default());
-    let mut door = tokio::spawn(frazil_server::serve(listener, router, stop.clone().cancelled_owned()));
+    let mut door =
+        tokio::spawn(frazil_server::serve_over(listener, exposure.tls.clone(), router, stop.clone().cancelled_owned()));
 
     let (rpc, data) = (coordinator.rpc_address(), coordinator.data_address());
-    say_ready(&format!("frazil coordinator ready http=http://{address} rpc={rpc} data={data}"))?;
+    let scheme = exposure.scheme();
+    say_ready(&format!("frazil coordinator ready http={scheme}://{address} rpc={rpc} data={data}"))?;
 
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -61,11 +66,11 @@ pub async fn run_coordinator(mut config: Config) -> Result<(), CommandError> {
 
 pub async fn run_executor(config: Config) -> Result<(), CommandError> {
     let mut signals = StopSignals::new()?;
-    let secret = cluster_secret(&config.cluster)?;
+    let credentials = cluster_credentials(&config.cluster)?;
     let data = &config.cluster.data;
     std::fs::create_dir_all(data).map_err(CommandError::doing(format_args!("creating the data directory {data:?}")))?;
     let drain_limit = Duration::from_secs(config.executor.drain_limit_s);
-    let start = Executor::start(config.executor, Arc::new(config.storage), secret, config.cluster.data);
+    let start = Executor::start(config.executor, Arc::new(config.storage), credentials, config.cluster.data);
     let executor = tokio::select! {
         started = start => started?,
         _ = signals.next() => return Ok(()),

@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::{Client, StatementContext};
+use crate::client::{Access, Client, StatementContext};
 use crate::config::Config;
 use crate::embedded::Embedded;
 use crate::failure::CommandError;
@@ -33,14 +33,15 @@ pub struct SqlRequest {
 }
 
 pub async fn run(config: Config, request: SqlRequest) -> Result<(), CommandError> {
+    let access = Access::of(&config.client)?;
     let script = script(&request)?;
     let embedded = match &config.client.url {
         Some(_) => None,
         None => Some(Embedded::start(&config, request.executors).await?),
     };
     let client = match (&embedded, &config.client.url) {
-        (Some(embedded), _) => embedded.client(),
-        (None, Some(url)) => Client::http(url)?,
+        (Some(embedded), _) => embedded.client_of(&access),
+        (None, Some(url)) => Client::connect(url, &access)?,
         (None, None) => unreachable!("one of them was chosen above"),
     };
     let context = StatementContext {

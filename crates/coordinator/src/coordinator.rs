@@ -14,8 +14,9 @@ use frazil_engine::planner::{Planner, PlannerOptions};
 use frazil_engine::runtime::CpuRuntime;
 use frazil_engine::session::DEFAULT_DATABASE;
 use frazil_engine::storage::StorageOptions;
-use frazil_exchange::{DataServer, Hub};
-use frazil_proto::secret::{ClusterSecret, DemandSecret, ShowSecret};
+use frazil_exchange::{DataServer, Hub, LinkTls};
+use frazil_proto::secret::{ClusterCredentials, DemandSecret, ShowSecret};
+use frazil_proto::tls::ClusterTls;
 use frazil_proto::transport::InProcessListener;
 use frazil_proto::v1::membership_server::MembershipServer;
 use tokio::net::TcpListener;
@@ -57,27 +58,32 @@ impl Coordinator {
     pub async fn start(
         options: CoordinatorOptions,
         storage: Arc<StorageOptions>,
-        secret: ClusterSecret,
+        credentials: impl Into<ClusterCredentials>,
         data_directory: PathBuf,
     ) -> Result<Self, Failure> {
         let internal = |error: std::io::Error| Failure::internal(format!("coordinator: {error}"));
+        let ClusterCredentials { secret, tls } = credentials.into();
         storage.check()?;
         // First, since another coordinator may hold it: nothing has to be taken back then.
         let databases = open_catalog(&options, &data_directory).await?;
         warm(&databases).await;
         let (data_listener, data_address) = bind(&options.data_listen).await?;
         let data_address = options.data_advertise.clone().unwrap_or(data_address);
-        let hub = Hub::new(&data_address);
+        let hub = Hub::secured(&data_address, link_tls(tls.as_ref())?);
         let data = data_listener
             .map(|listener| DataServer::serve(listener, hub.clone(), Handle::current()))
             .transpose()
             .map_err(internal)?;
 
         let interval = Duration::from_millis(options.heartbeat_interval_ms.max(10));
-        let registry = Registry::new(ShowSecret::new(&secret), interval, options.heartbeat_limit());
+        let registry = Registry::new(ShowSecret::new(&secret), tls.clone(), interval, options.heartbeat_limit());
         let membership = MembershipServer::new(MembershipService(registry.clone()));
         let membership = InterceptedService::new(membership, DemandSecret(secret));
-        let server = Server::builder().add_service(membership);
+        let mut server = Server::builder();
+        if let Some(tls) = tls.as_ref().filter(|_| !options.rpc_listen.starts_with("inproc://")) {
+            server = server.tls_config(tls.server()).map_err(|error| wrong_tls(&error))?;
+        }
+        let server = server.add_service(membership);
         let (rpc_address, rpc) = match options.rpc_listen.strip_prefix("inproc://") {
             Some(name) => {
                 let mut listener = InProcessListener::bind(name).map_err(|e| cannot_listen(&options.rpc_listen, &e))?;
@@ -94,7 +100,8 @@ impl Coordinator {
                 let served = async move {
                     report(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await)
                 };
-                (format!("http://{address}"), tokio::spawn(served))
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                (format!("{scheme}://{address}"), tokio::spawn(served))
             }
         };
 
@@ -185,7 +192,7 @@ impl Drop for Coordinator {
 }
 
 /// Opens the databases, and makes the one that unqualified names are looked up in.
-async fn open_catalog(options: &CoordinatorOptions, data: &Path) -> Result<Databases, Failure> {
+pub async fn open_catalog(options: &CoordinatorOptions, data: &Path) -> Result<Databases, Failure> {
     let failed = |error: CatalogError| Failure::new(error.code(), error.to_string());
     let absolute = |path: PathBuf| {
         std::path::absolute(&path).map_err(|error| Failure::internal(format!("directory {path:?}: {error}")))
@@ -217,6 +224,16 @@ async fn warm(databases: &Databases) {
         Ok(Err(error)) => tracing::warn!(%error, "not all databases can be opened"),
         Err(_) => tracing::warn!("opening all databases takes more than {} s", WARM_LIMIT.as_secs()),
     }
+}
+
+/// What exchange streams are made with.
+fn link_tls(tls: Option<&ClusterTls>) -> Result<Option<LinkTls>, Failure> {
+    let link = |tls: &ClusterTls| LinkTls::new(&tls.ca, &tls.certificate, &tls.key, tls.name.as_deref());
+    tls.map(link).transpose().map_err(|error| wrong_tls(&error))
+}
+
+fn wrong_tls(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(ErrorCode::InvalidArgument, format!("the cluster's certificates cannot be used: {error}"))
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

@@ -1,7 +1,7 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_common::{ErrorCode, Failure, Principal, StatementId};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use frazil_common::{BootId, ErrorCode, ExecutorId, Failure};
 use frazil_proto::convert::{boot_id_from_bytes, failure_to_status};
 use frazil_proto::secret::ShowSecret;
+use frazil_proto::tls::ClusterTls;
 use frazil_proto::v1::membership_server::Membership;
 use frazil_proto::v1::tasks_client::TasksClient;
 use frazil_proto::{transport, v1};
@@ -185,6 +186,7 @@ pub struct Registry {
     count: watch::Sender<usize>,
     start: Instant,
     secret: ShowSecret,
+    tls: Option<ClusterTls>,
     heartbeat_interval: Duration,
 }
 
@@ -192,7 +194,12 @@ pub struct Registry {
 type BootKey = [u8; 16];
 
 impl Registry {
-    pub fn new(secret: ShowSecret, heartbeat_interval: Duration, heartbeat_limit: Duration) -> Arc<Self> {
+    pub fn new(
+        secret: ShowSecret,
+        tls: Option<ClusterTls>,
+        heartbeat_interval: Duration,
+        heartbeat_limit: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             members: Mutex::new(Members::new(heartbeat_interval, heartbeat_limit)),
             channels: Mutex::default(),
@@ -200,6 +207,7 @@ impl Registry {
             count: watch::Sender::new(0),
             start: Instant::now(),
             secret,
+            tls,
             heartbeat_interval,
         })
     }
@@ -290,7 +298,7 @@ impl Registry {
         if let Some(tasks) = channels.get(announced.boot.0.as_bytes()) {
             return Ok(Participant { announced, tasks: tasks.clone() });
         }
-        let channel = transport::channel(&announced.rpc_address)
+        let channel = transport::channel_over(&announced.rpc_address, self.tls.as_ref())
             .map_err(|message| Failure::new(ErrorCode::ExecutorLost, message))?;
         let tasks = TasksClient::with_interceptor(channel, self.secret.clone())
             .max_decoding_message_size(transport::MESSAGE_BYTES_MAX)

@@ -12,6 +12,14 @@ use crate::sessions::SessionLimits;
 pub struct CoordinatorOptions {
     /// Address of the REST API. `127.0.0.1:0` picks a free port.
     pub http_listen: String,
+    /// PEM files of the certificate, with those above it, and of its key: with them clients speak TLS with the REST API, and
+    /// nothing else. Both or neither.
+    pub http_tls_certificate: Option<String>,
+    pub http_tls_key: Option<String>,
+    /// Whether others than this machine may reach the REST API of an instance that has no users, where they may do everything.
+    pub http_allow_without_users: bool,
+    /// Whether they may reach it without TLS, so that passwords, tokens and rows can be read on their way.
+    pub http_allow_without_tls: bool,
     /// Address of the control plane, where executors register.
     pub rpc_listen: String,
     /// Address where executors send result rows.
@@ -91,6 +99,10 @@ impl Default for CoordinatorOptions {
     fn default() -> Self {
         Self {
             http_listen: "127.0.0.1:8642".to_owned(),
+            http_tls_certificate: None,
+            http_tls_key: None,
+            http_allow_without_users: false,
+            http_allow_without_tls: false,
             rpc_listen: "127.0.0.1:8643".to_owned(),
             data_listen: "127.0.0.1:8644".to_owned(),
             data_advertise: None,

@@ -56,6 +56,11 @@ impl StatementService {
         &self.inner
     }
 
+    /// Whether clients have to log in.
+    pub async fn has_users(&self) -> Result<bool, Failure> {
+        Ok(self.inner.databases.access().await.map_err(Failure::from)?.has_users())
+    }
+
     /// Checks who a client is. Of an instance without users, whoever reaches it may do everything.
     pub async fn log_in(&self, credentials: Credentials) -> Result<Caller, Failure> {
         self.log_in_from(credentials, None).await

@@ -58,12 +58,7 @@ impl Caller {
         self.staged_place(names, place, Privilege::Read).await?.list(pattern).await
     }
 
-    async fn staged_place(
-        &self,
-        names: Names,
-        place: &str,
-        privilege: Privilege,
-    ) -> Result<StagedPlace, Failure> {
+    async fn staged_place(&self, names: Names, place: &str, privilege: Privilege) -> Result<StagedPlace, Failure> {
         let inner = self.inner();
         let mut principal = self.principal().clone();
         let (database, schema) = match names.session {

@@ -26,8 +26,8 @@ pub struct Words<'a> {
 impl Words<'_> {
     /// Takes the words if they come next.
     pub fn take(&mut self, words: &[&str]) -> bool {
-        let come = words.len() <= self.tokens.len()
-            && words.iter().zip(self.tokens).all(|(word, token)| is_word(token, word));
+        let come =
+            words.len() <= self.tokens.len() && words.iter().zip(self.tokens).all(|(word, token)| is_word(token, word));
         if come {
             self.tokens = &self.tokens[words.len()..];
         }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::input::ExchangeInput;
+use crate::wire::LinkTls;
 
 /// How long a producer's stream waits for its consumer task to be started by the coordinator.
 const REGISTRATION_LIMIT: Duration = Duration::from_secs(15);
@@ -44,6 +45,7 @@ impl PartialEq for Token {
 /// One coordinator's or executor's open inputs. Bounded by the tasks that the executor admits.
 pub struct Hub {
     address: String,
+    tls: Option<LinkTls>,
     queries: Mutex<HashMap<QueryId, QueryInputs>>,
     changed: Notify,
 }
@@ -56,11 +58,21 @@ struct QueryInputs {
 impl Hub {
     /// `address` is where others reach this hub. With `inproc://…` they do so without a socket.
     pub fn new(address: &str) -> Arc<Self> {
-        let hub = Arc::new(Self { address: address.to_owned(), queries: Mutex::default(), changed: Notify::new() });
+        Self::secured(address, None)
+    }
+
+    /// Likewise; its streams, those that it sends and those that it takes, are TLS.
+    pub fn secured(address: &str, tls: Option<LinkTls>) -> Arc<Self> {
+        let (queries, changed) = (Mutex::default(), Notify::new());
+        let hub = Arc::new(Self { address: address.to_owned(), tls, queries, changed });
         if address.starts_with("inproc://") {
             IN_PROCESS.lock().insert(address.to_owned(), Arc::downgrade(&hub));
         }
         hub
+    }
+
+    pub fn tls(&self) -> Option<&LinkTls> {
+        self.tls.as_ref()
     }
 
     pub fn address(&self) -> &str {

@@ -17,12 +17,14 @@ pub mod link;
 pub mod output;
 pub mod read;
 pub mod server;
+mod wire;
 
 pub use hub::{Hub, Token};
 pub use input::ExchangeInput;
 pub use output::{ExchangeKind, ExchangeOutput};
 pub use read::ExchangeReadExec;
 pub use server::DataServer;
+pub use wire::LinkTls;
 
 use std::sync::Arc;
 

@@ -12,8 +12,6 @@ use arrow_ipc::writer::StreamEncoder;
 use frazil_common::{ErrorCode, Failure, QueryId};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -22,6 +20,7 @@ use crate::frame::{
 };
 use crate::hub::Token;
 use crate::input::WINDOW_BYTES;
+use crate::wire::{LinkTls, ReadHalf, Wire, WriteHalf};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// For the text of a refusal.
@@ -38,7 +37,7 @@ pub struct OutgoingLink {
 }
 
 struct LinkWriter {
-    stream: OwnedWriteHalf,
+    stream: WriteHalf,
     encoder: StreamEncoder,
 }
 
@@ -60,6 +59,7 @@ impl OutgoingLink {
     /// Connects and introduces itself. `io`: the runtime whose reactor drives the socket.
     pub async fn connect(
         peer: &str,
+        tls: Option<&LinkTls>,
         query: QueryId,
         token: Token,
         exchange: u32,
@@ -67,12 +67,12 @@ impl OutgoingLink {
         io: &Handle,
     ) -> Result<Self, Failure> {
         let lost = |why: String| Failure::new(ErrorCode::ExecutorLost, format!("exchange peer {peer}: {why}"));
-        let address = peer.to_owned();
+        let (address, tls) = (peer.to_owned(), tls.cloned());
         let handshake = Handshake { token, query, exchange };
         let connecting = io.spawn(async move {
-            let mut stream = TcpStream::connect(&address).await?;
-            stream.set_nodelay(true)?;
+            let mut stream = Wire::connect(&address, tls.as_ref()).await?;
             stream.write_all(&handshake.encode()).await?;
+            stream.flush().await?;
             std::io::Result::Ok(stream)
         });
         let stream = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
@@ -167,7 +167,12 @@ impl OutgoingLink {
     }
 
     async fn write(&self, writer: &mut LinkWriter, mut chain: BufferChain) -> Result<(), Failure> {
-        writer.stream.write_all_buf(&mut chain).await.map_err(|error| {
+        let written = async {
+            writer.stream.write_all_buf(&mut chain).await?;
+            // TLS may keep back what the socket had no room for.
+            writer.stream.flush().await
+        };
+        written.await.map_err(|error: std::io::Error| {
             // The peer says why before it closes; that reason is worth more than "connection reset".
             let said = self.credits.state.lock().failure.clone();
             said.unwrap_or_else(|| {
@@ -203,7 +208,7 @@ impl OutgoingLink {
     }
 }
 
-async fn take_notes(mut read: OwnedReadHalf, credits: Arc<Credits>, peer: String) {
+async fn take_notes(mut read: ReadHalf, credits: Arc<Credits>, peer: String) {
     let mut bytes = [0; NOTE_BYTES];
     let failure = loop {
         if let Err(error) = read.read_exact(&mut bytes).await {

@@ -238,7 +238,7 @@ async fn connect_sink(target: &OutputTarget<'_>, address: &str, hub: &Arc<Hub>, 
     let OutputTarget { query, token, exchange, .. } = *target;
     match same_process {
         Some(hub) => hub.find(query, token, exchange).await.map(Sink::Local),
-        None => OutgoingLink::connect(address, query, token, exchange, &target.schema, io)
+        None => OutgoingLink::connect(address, hub.tls(), query, token, exchange, &target.schema, io)
             .await
             .map(|link| Sink::Remote(Box::new(link))),
     }

@@ -13,7 +13,6 @@ use arrow_ipc::reader::StreamDecoder;
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -22,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::frame::{self, ALL, FrameHeader, FrameKind, HANDSHAKE_BYTES, HEADER_BYTES, Handshake, Note, NoteKind};
 use crate::hub::Hub;
 use crate::input::{ExchangeInput, WINDOW_BYTES};
+use crate::wire::{ReadHalf, Wire, WriteHalf};
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// Streams at the same time; more wait to be accepted.
@@ -92,10 +92,14 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, readers: Handle) {
 
 /// Who sends, and into which input. Here, and not where the frames are read: a thread that is busy with a query would let
 /// the time for it run out.
-async fn take_handshake(mut stream: TcpStream, hub: &Hub) -> Option<(TcpStream, Arc<ExchangeInput>)> {
-    stream.set_nodelay(true).ok()?;
+async fn take_handshake(stream: TcpStream, hub: &Hub) -> Option<(Wire, Arc<ExchangeInput>)> {
     let mut bytes = [0; HANDSHAKE_BYTES];
-    tokio::time::timeout(HANDSHAKE_LIMIT, stream.read_exact(&mut bytes)).await.ok()?.ok()?;
+    let taken = async {
+        let mut stream = Wire::accept(stream, hub.tls()).await?;
+        stream.read_exact(&mut bytes).await?;
+        io::Result::Ok(stream)
+    };
+    let mut stream = tokio::time::timeout(HANDSHAKE_LIMIT, taken).await.ok()?.ok()?;
     let handshake = Handshake::decode(&bytes).ok()?;
     match hub.find(handshake.query, handshake.token, handshake.exchange).await {
         Ok(input) => Some((stream, input)),
@@ -104,18 +108,19 @@ async fn take_handshake(mut stream: TcpStream, hub: &Hub) -> Option<(TcpStream, 
             let note = Note { kind: NoteKind::Refused, partition: ALL, value: message.len() as u32 };
             let _ = stream.write_all(&note.encode()).await;
             let _ = stream.write_all(&message).await;
+            let _ = stream.flush().await;
             None
         }
     }
 }
 
 /// Reads the frames on `readers`. Dropping the future ends that, too.
-async fn take_stream(stream: TcpStream, input: Arc<ExchangeInput>, readers: &Handle) {
-    let reading = stream.into_std().map(|stream| {
+async fn take_stream(stream: Wire, input: Arc<ExchangeInput>, readers: &Handle) {
+    let reading = stream.release().map(|stream| {
         let input = input.clone();
         let mut reading = JoinSet::new();
         let io = Handle::current();
-        let read = async move { read_stream(TcpStream::from_std(stream)?, &input, &io).await };
+        let read = async move { read_stream(stream.take()?, &input, &io).await };
         reading.spawn_on(read, readers);
         reading
     });
@@ -131,7 +136,7 @@ async fn take_stream(stream: TcpStream, input: Arc<ExchangeInput>, readers: &Han
     input.fail(&failure);
 }
 
-async fn read_stream(stream: TcpStream, input: &Arc<ExchangeInput>, io: &Handle) -> io::Result<()> {
+async fn read_stream(stream: Wire, input: &Arc<ExchangeInput>, io: &Handle) -> io::Result<()> {
     let (read, write) = stream.into_split();
     let mut read = BufReader::with_capacity(READ_BUFFER_BYTES, read);
     let ledger = CreditLedger::new();
@@ -150,7 +155,7 @@ async fn read_stream(stream: TcpStream, input: &Arc<ExchangeInput>, io: &Handle)
 }
 
 async fn take_frames(
-    read: &mut BufReader<tokio::net::tcp::OwnedReadHalf>,
+    read: &mut BufReader<ReadHalf>,
     input: &Arc<ExchangeInput>,
     ledger: &Arc<CreditLedger>,
 ) -> Result<(), Failure> {
@@ -215,7 +220,7 @@ fn decode(
         .map_err(|error| Failure::internal(format!("an exchange frame has another schema: {error}")))
 }
 
-async fn read_body(read: &mut BufReader<tokio::net::tcp::OwnedReadHalf>, length: usize) -> io::Result<Vec<u8>> {
+async fn read_body(read: &mut BufReader<ReadHalf>, length: usize) -> io::Result<Vec<u8>> {
     // Not zeroed first: `read_buf` fills the spare capacity.
     let mut body = Vec::with_capacity(length);
     let mut limited = read.take(length as u64);
@@ -276,7 +281,7 @@ impl CreditLedger {
     }
 }
 
-async fn send_notes(mut write: OwnedWriteHalf, ledger: Arc<CreditLedger>) {
+async fn send_notes(mut write: WriteHalf, ledger: Arc<CreditLedger>) {
     loop {
         let notes = ledger.take_due();
         if notes.is_empty() {
@@ -285,7 +290,7 @@ async fn send_notes(mut write: OwnedWriteHalf, ledger: Arc<CreditLedger>) {
         }
         let bytes: Vec<u8> = notes.iter().flat_map(|note| note.encode()).collect();
         // The producer is gone: its stream's reader notices too.
-        if write.write_all(&bytes).await.is_err() {
+        if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
             return;
         }
     }

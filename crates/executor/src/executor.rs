@@ -14,8 +14,9 @@ use frazil_engine::memory::{machine_memory, process_directory, runtime_env};
 use frazil_engine::runtime::CpuRuntime;
 use frazil_engine::session;
 use frazil_engine::storage::{ObjectStores, StorageOptions};
-use frazil_exchange::{DataServer, Hub};
-use frazil_proto::secret::{ClusterSecret, DemandSecret, ShowSecret};
+use frazil_exchange::{DataServer, Hub, LinkTls};
+use frazil_proto::secret::{ClusterCredentials, ClusterSecret, DemandSecret, ShowSecret};
+use frazil_proto::tls::ClusterTls;
 use frazil_proto::transport::{self, InProcessListener, MESSAGE_BYTES_MAX};
 use frazil_proto::v1::tasks_server::TasksServer;
 use parking_lot::Mutex;
@@ -92,23 +93,24 @@ impl Executor {
     pub async fn start(
         options: ExecutorOptions,
         storage: Arc<StorageOptions>,
-        secret: ClusterSecret,
+        credentials: impl Into<ClusterCredentials>,
         data_directory: PathBuf,
     ) -> Result<Self, Failure> {
+        let ClusterCredentials { secret, tls } = credentials.into();
         storage.check()?;
         let slots = if options.slots == 0 { available_processors() } else { options.slots };
         let memory = if options.memory.0 == 0 { ByteSize(machine_memory().0 / 10 * 7) } else { options.memory };
 
         let (listener, data_address) = bind_data(&options).await?;
         let rpc_listener = RpcListener::bind(&options.rpc_listen).await?;
-        let rpc_address = options.rpc_advertise.clone().unwrap_or_else(|| rpc_listener.address());
+        let rpc_address = options.rpc_advertise.clone().unwrap_or_else(|| rpc_listener.address(tls.is_some()));
         let id = ExecutorId(options.id.clone().unwrap_or_else(|| default_id(&rpc_address)));
         check_id(&id)?;
 
         let io_failure = |error: std::io::Error| Failure::internal(format!("executor {id}: {error}"));
         let spill = process_directory(&data_directory, "spill", &id.0).map_err(io_failure)?;
         let env = runtime_env(memory, options.spill, &spill, &storage).map_err(|error| to_failure(&error))?;
-        let hub = Hub::new(&data_address);
+        let hub = Hub::secured(&data_address, link_tls(tls.as_ref())?);
         let cpu = CpuRuntime::new("slot", slots).map_err(io_failure)?;
         let shared = Arc::new(Shared {
             base: session::base_state(env),
@@ -128,10 +130,10 @@ impl Executor {
             .map(|listener| DataServer::serve(listener, hub, shared.cpu.handle().clone()))
             .transpose()
             .map_err(io_failure)?;
-        let rpc = tokio::spawn(rpc_listener.serve(shared.clone(), secret.clone()));
+        let rpc = tokio::spawn(rpc_listener.serve(shared.clone(), secret.clone(), tls.clone()));
 
         let announcement = Announcement { slots: slots as u32, rpc_address, data_address, memory_bytes: memory.0 };
-        let channel = transport::channel(&options.coordinator)
+        let channel = transport::channel_over(&options.coordinator, tls.as_ref())
             .map_err(|message| Failure::new(ErrorCode::InvalidArgument, message))?;
         let mut client = membership::client(channel, ShowSecret::new(&secret));
         let executor = Self { shared, announcement, rpc, heartbeats: Mutex::new(None), _data: data };
@@ -239,6 +241,13 @@ async fn bind_data(options: &ExecutorOptions) -> Result<(Option<TcpListener>, St
     Ok((Some(listener), address))
 }
 
+/// What exchange streams are made with.
+fn link_tls(tls: Option<&ClusterTls>) -> Result<Option<LinkTls>, Failure> {
+    let link = |tls: &ClusterTls| LinkTls::new(&tls.ca, &tls.certificate, &tls.key, tls.name.as_deref());
+    let wrong = |error| Failure::new(ErrorCode::InvalidArgument, format!("the cluster's certificates: {error}"));
+    tls.map(link).transpose().map_err(wrong)
+}
+
 enum RpcListener {
     Tcp(TcpListener, SocketAddr),
     InProcess(InProcessListener),
@@ -254,17 +263,25 @@ impl RpcListener {
         Ok(Self::Tcp(listener, address))
     }
 
-    fn address(&self) -> String {
+    fn address(&self, secured: bool) -> String {
         match self {
+            Self::Tcp(_, address) if secured => format!("https://{address}"),
             Self::Tcp(_, address) => format!("http://{address}"),
             Self::InProcess(listener) => listener.address(),
         }
     }
 
-    async fn serve(self, shared: Arc<Shared>, secret: ClusterSecret) {
+    async fn serve(self, shared: Arc<Shared>, secret: ClusterSecret, tls: Option<ClusterTls>) {
         let service = TasksServer::new(TaskService { shared }).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let service = tonic::service::interceptor::InterceptedService::new(service, DemandSecret(secret));
-        let server = Server::builder().add_service(service);
+        let mut server = Server::builder();
+        if let (Some(tls), Self::Tcp(..)) = (&tls, &self) {
+            server = match server.tls_config(tls.server()) {
+                Ok(server) => server,
+                Err(error) => return tracing::error!(%error, "the cluster's certificates cannot be used"),
+            };
+        }
+        let server = server.add_service(service);
         let served = match self {
             Self::Tcp(listener, _) => {
                 server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await

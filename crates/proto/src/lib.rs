@@ -5,6 +5,7 @@
 
 pub mod convert;
 pub mod secret;
+pub mod tls;
 pub mod transport;
 
 /// Generated from `proto/frazil.proto`.

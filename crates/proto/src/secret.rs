@@ -7,6 +7,8 @@ use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
+use crate::tls::ClusterTls;
+
 /// Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterSecret(String);
@@ -44,6 +46,20 @@ impl ClusterSecret {
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClusterSecret(…)")
+    }
+}
+
+/// All that processes of a cluster show each other.
+#[derive(Clone, Debug)]
+pub struct ClusterCredentials {
+    pub secret: ClusterSecret,
+    /// Without it they speak in clear text.
+    pub tls: Option<ClusterTls>,
+}
+
+impl From<ClusterSecret> for ClusterCredentials {
+    fn from(secret: ClusterSecret) -> Self {
+        Self { secret, tls: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a peer is, and how to reach it: `http://host:port` over TCP, `inproc://name` inside this process.
+//! Where a peer is, and how to reach it: `http://host:port` over TCP, `https://host:port` over TLS, `inproc://name` inside this process.
 //!
 //! The second is what makes the embedded mode the same code path as the cluster: the same services, messages and
 //! encodings, over a pair of in-memory pipes instead of a socket, and no port is opened.
@@ -13,6 +13,8 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::tls::ClusterTls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that does not answer a ping is gone: a stopped process keeps its sockets open.
@@ -72,12 +74,25 @@ async fn connect_in_process(name: String) -> io::Result<TokioIo<DuplexStream>> {
 
 /// A channel that connects on first use and again when the connection breaks.
 pub fn channel(address: &str) -> Result<Channel, String> {
+    channel_over(address, None)
+}
+
+/// Likewise; `tls` is for `https://host:port`.
+pub fn channel_over(address: &str, tls: Option<&ClusterTls>) -> Result<Channel, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("address {address:?}: {e}");
     let Some(name) = address.strip_prefix("inproc://") else {
         let endpoint = configured(Endpoint::from_shared(address.to_owned()).map_err(|e| wrong(&e))?)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_while_idle(true);
+        let endpoint = match (tls, address.starts_with("https://")) {
+            (Some(tls), true) => endpoint.tls_config(tls.client()).map_err(|e| wrong(&e))?,
+            (None, true) => return Err(wrong(&"it is spoken to with TLS, and cluster.tls_ca is not set")),
+            (Some(_), false) => {
+                return Err(wrong(&"it is spoken to without TLS, and cluster.tls_ca is set: write https://"));
+            }
+            (None, false) => endpoint,
+        };
         return Ok(endpoint.connect_lazy());
     };
     let name = name.to_owned();

@@ -8,6 +8,8 @@ mod ipc;
 mod listen;
 mod rest;
 mod row_type;
+mod tls;
 
-pub use listen::serve;
+pub use listen::{Peer, serve, serve_over};
 pub use rest::{RestOptions, router};
+pub use tls::Tls;

@@ -1,4 +1,4 @@
-//! Connections: HTTP/1.1 and cleartext HTTP/2 on one port, bounded in number, in headers and in patience.
+//! Connections: HTTP/1.1 and HTTP/2 on one port, over TLS or in clear text, bounded in number, in headers and in patience.
 
 use std::future::Future;
 use std::io;
@@ -14,12 +14,15 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+
+use crate::tls::Tls;
 
 /// More wait unaccepted, in the operating system's bounded queue.
 const CONNECTIONS_MAX: usize = 2048;
@@ -31,6 +34,9 @@ const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Above the 90 s after which common clients drop idle connections themselves: else they would now and then send a
 /// request into one that we are closing.
 const HEADER_READ_LIMIT: Duration = Duration::from_secs(100);
+
+/// From accepting a connection to the end of its TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 64 << 10;
@@ -51,6 +57,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// Dropping the future closes all connections.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future) -> io::Result<()> {
+    serve_over(listener, None, router, shutdown).await
+}
+
+/// Likewise; with `tls` it speaks nothing else.
+pub async fn serve_over(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    shutdown: impl Future,
+) -> io::Result<()> {
     let stopping = CancellationToken::new();
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -59,7 +75,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future)
         tokio::select! {
             _ = &mut shutdown => break,
             (stream, permit) = accept(&listener, &permits) => {
-                connections.spawn(connection(stream, permit, router.clone(), stopping.clone(), FIRST_REQUEST_LIMIT));
+                let (tls, router, stopping) = (tls.clone(), router.clone(), stopping.clone());
+                connections.spawn(async move {
+                    greeted(stream, tls, router, stopping).await;
+                    drop(permit);
+                });
             }
             Some(_) = connections.join_next() => {}
         }
@@ -89,19 +109,29 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-    router: Router,
-    stopping: CancellationToken,
-    first_request_limit: Duration,
-) {
+/// A connection, after its TLS handshake if there is to be one.
+async fn greeted(stream: TcpStream, tls: Option<Tls>, router: Router, stopping: CancellationToken) {
     // Else the last part of a small answer waits for the peer's delayed acknowledgement: 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection keeps its send delay");
     }
-    let asked = Arc::new(AtomicBool::new(false));
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let Some(tls) = tls else { return connection(stream, peer, router, stopping, FIRST_REQUEST_LIMIT).await };
+    match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, peer, router, stopping, FIRST_REQUEST_LIMIT).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<Peer>,
+    router: Router,
+    stopping: CancellationToken,
+    first_request_limit: Duration,
+) {
+    let asked = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(Marking { inner: router, asked: asked.clone(), peer });
     let builder = builder();
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -236,9 +266,9 @@ mod tests {
     async fn a_connection_that_asks_nothing_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, permit) = accept(&listener, &Arc::new(Semaphore::new(1))).await;
+        let (stream, _permit) = accept(&listener, &Arc::new(Semaphore::new(1))).await;
         let limit = Duration::from_millis(20);
-        let served = tokio::spawn(connection(stream, permit, Router::new(), CancellationToken::new(), limit));
+        let served = tokio::spawn(connection(stream, None, Router::new(), CancellationToken::new(), limit));
         // The beginning of HTTP/2's greeting, and never its end.
         client.write_all(b"PRI * HT").await.unwrap();
         served.await.unwrap();

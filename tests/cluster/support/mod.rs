@@ -10,6 +10,7 @@ pub mod commands;
 pub mod data;
 pub mod embedded;
 pub mod engine;
+pub mod login;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;

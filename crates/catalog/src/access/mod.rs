@@ -8,5 +8,5 @@ mod store;
 
 pub use privilege::{ObjectId, ObjectKind, Privilege, Privileges};
 pub use records::{AccessRecords, Grant, Member, Rights, RoleRecord, TokenRecord, UserRecord};
-pub use store::{AccessChange, GrantedObject, UserOptions};
 pub(crate) use store::{AccessCache, TABLES};
+pub use store::{AccessChange, GrantedObject, UserOptions};

@@ -40,9 +40,7 @@ impl ObjectKind {
     pub fn privileges(self) -> &'static [Privilege] {
         match self {
             Self::Database => &[Privilege::Usage, Privilege::CreateSchema],
-            Self::Schema => {
-                &[Privilege::Usage, Privilege::CreateTable, Privilege::CreateView, Privilege::CreateStage]
-            }
+            Self::Schema => &[Privilege::Usage, Privilege::CreateTable, Privilege::CreateView, Privilege::CreateStage],
             Self::Table => &[Privilege::Select, Privilege::Insert, Privilege::Update, Privilege::Delete],
             Self::View => &[Privilege::Select],
             Self::Stage => &[Privilege::Read, Privilege::Write],

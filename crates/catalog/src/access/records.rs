@@ -169,8 +169,7 @@ impl AccessRecords {
 
     /// The role that owns an object; what nobody owns is the administrators'.
     pub fn owner(&self, object: &ObjectId) -> &str {
-        let owner =
-            self.grants.iter().find(|grant| grant.privilege == Privilege::Ownership && grant.object == *object);
+        let owner = self.grants.iter().find(|grant| grant.privilege == Privilege::Ownership && grant.object == *object);
         owner.map_or(ADMIN_ROLE, |grant| &grant.role)
     }
 
@@ -205,12 +204,7 @@ impl Rights {
 
     /// Nothing.
     pub fn none() -> Arc<Self> {
-        Arc::new(Self {
-            role: String::new(),
-            roles: BTreeSet::new(),
-            is_admin: false,
-            privileges: HashMap::new(),
-        })
+        Arc::new(Self { role: String::new(), roles: BTreeSet::new(), is_admin: false, privileges: HashMap::new() })
     }
 
     pub fn role(&self) -> &str {

@@ -76,22 +76,62 @@ pub struct GrantedObject {
 #[derive(Clone)]
 pub enum AccessChange {
     /// The first user gets the role `admin`, since from then on nobody comes in without.
-    CreateUser { name: String, if_not_exists: bool, options: UserOptions },
-    AlterUser { name: String, if_exists: bool, options: UserOptions },
-    DropUser { name: String, if_exists: bool },
-    CreateRole { name: String, if_not_exists: bool, comment: Option<String> },
-    DropRole { name: String, if_exists: bool },
-    GrantRole { role: String, to: Member },
-    RevokeRole { role: String, from: Member },
+    CreateUser {
+        name: String,
+        if_not_exists: bool,
+        options: UserOptions,
+    },
+    AlterUser {
+        name: String,
+        if_exists: bool,
+        options: UserOptions,
+    },
+    DropUser {
+        name: String,
+        if_exists: bool,
+    },
+    CreateRole {
+        name: String,
+        if_not_exists: bool,
+        comment: Option<String>,
+    },
+    DropRole {
+        name: String,
+        if_exists: bool,
+    },
+    GrantRole {
+        role: String,
+        to: Member,
+    },
+    RevokeRole {
+        role: String,
+        from: Member,
+    },
     /// Each of the privileges on each of the objects that can have it.
-    Grant { privileges: Vec<Privilege>, objects: Vec<GrantedObject>, role: String },
-    Revoke { privileges: Vec<Privilege>, objects: Vec<GrantedObject>, role: String },
+    Grant {
+        privileges: Vec<Privilege>,
+        objects: Vec<GrantedObject>,
+        role: String,
+    },
+    Revoke {
+        privileges: Vec<Privilege>,
+        objects: Vec<GrantedObject>,
+        role: String,
+    },
     /// `role` has what was created just now.
-    Own { objects: Vec<GrantedObject>, role: String },
+    Own {
+        objects: Vec<GrantedObject>,
+        role: String,
+    },
     /// Objects that are no more.
-    Forget { objects: Vec<ObjectId> },
+    Forget {
+        objects: Vec<ObjectId>,
+    },
     AddToken(TokenRecord),
-    RemoveToken { user: String, name: String },
+    RemoveToken {
+        user: String,
+        name: String,
+    },
 }
 
 impl Databases {
@@ -266,8 +306,7 @@ impl Changing<'_> {
                 let sql = "DELETE FROM frazil_privilege WHERE object_id = $1 AND role_name = $2 AND privilege = $3";
                 for object in &objects {
                     for privilege in &privileges {
-                        let args =
-                            [Value::text(object.id.as_str()), Value::text(&role), Value::text(privilege.name())];
+                        let args = [Value::text(object.id.as_str()), Value::text(&role), Value::text(privilege.name())];
                         self.tx.execute("revoking a privilege", sql, &args).await?;
                     }
                 }
@@ -368,8 +407,7 @@ impl Changing<'_> {
         let mut rows = Vec::new();
         for object in objects {
             for privilege in privileges {
-                let can_have =
-                    *privilege == Privilege::Ownership || object.kind.privileges().contains(privilege);
+                let can_have = *privilege == Privilege::Ownership || object.kind.privileges().contains(privilege);
                 if !can_have || known.contains(&(role, &object.id, *privilege)) {
                     continue;
                 }

@@ -146,8 +146,9 @@ impl Transaction {
 
     /// Whether its own schema is new, and so whoever creates something in it has created that as well.
     pub fn has_created_schema(&self, schema: &ObjectId) -> bool {
-        self.draft.schemas.values().any(|one| {
-            one.id.is_local() && ObjectId::within(self.database.id(), &one.uuid) == *schema
-        })
+        self.draft
+            .schemas
+            .values()
+            .any(|one| one.id.is_local() && ObjectId::within(self.database.id(), &one.uuid) == *schema)
     }
 }

@@ -6,12 +6,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::ClientError;
+use super::{Access, ClientError};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// So that a coordinator's machine that is gone is noticed while an answer is awaited.
@@ -22,7 +22,13 @@ const JSON_BYTES_MAX: usize = 16 << 20;
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 #[derive(Clone)]
-pub enum Transport {
+pub struct Transport {
+    way: Way,
+    authorization: Option<HeaderValue>,
+}
+
+#[derive(Clone)]
+enum Way {
     Http { client: reqwest::Client, base: String },
     InProcess(axum::Router),
 }
@@ -49,21 +55,32 @@ pub struct Answer {
 }
 
 impl Transport {
-    pub fn http(url: &str) -> Result<Self, ClientError> {
+    pub fn http(url: &str, access: &Access) -> Result<Self, ClientError> {
         let wrong = |cause: &dyn std::fmt::Display| {
             ClientError::Invalid(format!("{url:?} is not the address of a coordinator: {cause}"))
         };
         let base = url::Url::parse(url).map_err(|e| wrong(&e))?;
-        if base.scheme() != "http" {
-            return Err(wrong(&"write it as http://host:port"));
+        if !["http", "https"].contains(&base.scheme()) {
+            return Err(wrong(&"write it as http://host:port or https://host:port"));
         }
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_keepalive(KEEPALIVE)
-            .no_proxy()
-            .build()
-            .map_err(|e| wrong(&causes(&e)))?;
-        Ok(Self::Http { client, base: base.as_str().trim_end_matches('/').to_owned() })
+        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_LIMIT).tcp_keepalive(KEEPALIVE).no_proxy();
+        if let Some(ca) = &access.ca {
+            for certificate in reqwest::Certificate::from_pem_bundle(ca).map_err(|e| wrong(&causes(&e)))? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let client = builder.build().map_err(|e| wrong(&causes(&e)))?;
+        let way = Way::Http { client, base: base.as_str().trim_end_matches('/').to_owned() };
+        Ok(Self { way, authorization: access.authorization.clone() })
+    }
+
+    pub fn in_process(router: axum::Router, access: &Access) -> Self {
+        Self { way: Way::InProcess(router), authorization: access.authorization.clone() }
+    }
+
+    /// The headers of every request.
+    fn headers(&self) -> HeaderMap {
+        self.authorization.iter().map(|value| (AUTHORIZATION, value.clone())).collect()
     }
 
     /// `path` begins with a slash and may have a query.
@@ -74,9 +91,10 @@ impl Transport {
         accept: Accept,
         body: Option<&Value>,
     ) -> Result<Answer, ClientError> {
-        match self {
-            Self::Http { client, base } => {
-                let mut request = client.request(method, format!("{base}{path}")).header(ACCEPT, accept.header());
+        match &self.way {
+            Way::Http { client, base } => {
+                let request = client.request(method, format!("{base}{path}")).headers(self.headers());
+                let mut request = request.header(ACCEPT, accept.header());
                 if let Some(body) = body {
                     request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
                 }
@@ -85,7 +103,7 @@ impl Transport {
                 let body = response.bytes_stream().map(|chunk| chunk.map_err(|e| causes(&e))).boxed();
                 Ok(Answer { status, headers, body })
             }
-            Self::InProcess(router) => {
+            Way::InProcess(router) => {
                 let mut request = Request::builder().method(method).uri(path).header(ACCEPT, accept.header());
                 let body = match body {
                     Some(body) => {
@@ -94,7 +112,9 @@ impl Transport {
                     }
                     None => Body::empty(),
                 };
-                let request = request.body(body).map_err(|e| ClientError::Invalid(format!("request {path:?}: {e}")))?;
+                let request = request.body(body);
+                let mut request = request.map_err(|e| ClientError::Invalid(format!("request {path:?}: {e}")))?;
+                request.headers_mut().extend(self.headers());
                 let response = match router.clone().oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
@@ -115,17 +135,19 @@ impl Transport {
         path: &str,
         body: BoxStream<'static, std::io::Result<Bytes>>,
     ) -> Result<Answer, ClientError> {
-        match self {
-            Self::Http { client, base } => {
-                let request = client.request(method, format!("{base}{path}")).body(reqwest::Body::wrap_stream(body));
+        match &self.way {
+            Way::Http { client, base } => {
+                let request = client.request(method, format!("{base}{path}")).headers(self.headers());
+                let request = request.body(reqwest::Body::wrap_stream(body));
                 let response = request.send().await.map_err(|e| unreachable(base, &e))?;
                 let (status, headers) = (response.status(), response.headers().clone());
                 let body = response.bytes_stream().map(|chunk| chunk.map_err(|e| causes(&e))).boxed();
                 Ok(Answer { status, headers, body })
             }
-            Self::InProcess(router) => {
+            Way::InProcess(router) => {
                 let request = Request::builder().method(method).uri(path).body(Body::from_stream(body));
-                let request = request.map_err(|e| ClientError::Invalid(format!("request {path:?}: {e}")))?;
+                let mut request = request.map_err(|e| ClientError::Invalid(format!("request {path:?}: {e}")))?;
+                request.headers_mut().extend(self.headers());
                 let response = match router.clone().oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},

@@ -32,6 +32,9 @@ pub enum Command {
     },
     /// Run statements: from a flag, a file, a pipe or a shell.
     Sql(Sql),
+    /// Make users in the catalog, while no coordinator has it: the first administrator, or a new password for one.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Load sample data, or files, into tables; or write sample data as Parquet.
     Load(Load),
     /// Run 22 queries on a cluster of this machine, next to single-process DataFusion.
@@ -47,6 +50,19 @@ pub enum Command {
         #[arg(long, value_parser = number(1, 1024))]
         threads: usize,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum UserCommand {
+    /// Make a user, whose password is asked for or in FRAZIL_CLIENT_PASSWORD. The first one administers.
+    Add {
+        name: String,
+        /// Give it the role admin.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Give a user another password, and let it in again if it was disabled.
+    Password { name: String },
 }
 
 #[derive(Args, Debug)]
@@ -101,6 +117,15 @@ pub struct Sql {
     /// The coordinator's REST address; without one, a cluster runs inside this process [client.url].
     #[arg(long)]
     url: Option<String>,
+    /// Who logs in; the password is in FRAZIL_CLIENT_PASSWORD, or asked for [client.user].
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A token to log in with [client.token].
+    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
+    token: Option<String>,
+    /// PEM file of an authority that the coordinator's certificate is of [client.ca].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
     /// How rows are printed [client.format].
     #[arg(long)]
     format: Option<Format>,
@@ -328,8 +353,11 @@ impl Command {
             Self::Local { http_listen, .. } => {
                 flags.set("coordinator", "http_listen", http_listen.clone());
             }
-            Self::Sql(Sql { url, format, slots, .. }) => {
+            Self::Sql(Sql { url, user, token, ca, format, slots, .. }) => {
                 flags.set("client", "url", url.clone());
+                flags.set("client", "user", user.clone());
+                flags.set("client", "token", token.clone());
+                flags.set("client", "ca", ca.clone());
                 flags.set("client", "format", format.map(|format| Value::String(format.to_string())));
                 flags.set("executor", "slots", *slots);
             }
@@ -341,7 +369,7 @@ impl Command {
                 });
                 flags.set("client", "url", of_set.or_else(|| load.url.clone()));
             }
-            Self::Demo | Self::Bench(_) | Self::Config | Self::SingleServer { .. } => {}
+            Self::Demo | Self::User(_) | Self::Bench(_) | Self::Config | Self::SingleServer { .. } => {}
         }
     }
 }

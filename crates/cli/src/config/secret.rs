@@ -1,15 +1,45 @@
-//! Where the cluster's secret comes from: the configuration, or a file beside the data.
+//! Where the cluster's secret comes from: the configuration, or a file beside the data. And its certificates.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use frazil_proto::secret::ClusterSecret;
+use frazil_proto::secret::{ClusterCredentials, ClusterSecret};
+use frazil_proto::tls::ClusterTls;
 
 use super::ClusterOptions;
 use crate::failure::CommandError;
 
 /// Of an executor: the secret must be there.
-pub fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
+pub fn cluster_credentials(options: &ClusterOptions) -> Result<ClusterCredentials, CommandError> {
+    Ok(ClusterCredentials { secret: cluster_secret(options)?, tls: tls(options)? })
+}
+
+/// Of the coordinator: a secret that was not given and is not there is made up and kept for the executors.
+pub fn create_cluster_credentials(options: &ClusterOptions) -> Result<ClusterCredentials, CommandError> {
+    Ok(ClusterCredentials { secret: create_cluster_secret(options)?, tls: tls(options)? })
+}
+
+fn tls(options: &ClusterOptions) -> Result<Option<ClusterTls>, CommandError> {
+    let read = |path: &Path| {
+        let doing = format!("reading the cluster's certificate or key {}", path.display());
+        std::fs::read(path).map_err(CommandError::doing(doing))
+    };
+    match (&options.tls_ca, &options.tls_certificate, &options.tls_key) {
+        (Some(ca), Some(certificate), Some(key)) => Ok(Some(ClusterTls {
+            ca: read(ca)?,
+            certificate: read(certificate)?,
+            key: read(key)?,
+            name: options.tls_name.clone(),
+        })),
+        (None, None, None) if options.tls_name.is_none() => Ok(None),
+        _ => {
+            let message = "cluster.tls_ca, cluster.tls_certificate and cluster.tls_key go together: set all or none";
+            Err(CommandError::Usage(message.to_owned()))
+        }
+    }
+}
+
+fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
     match given(options)? {
         Given::Text(text) => checked(text, "cluster.secret"),
         Given::File(path) => read(&path),
@@ -24,8 +54,7 @@ pub fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, Command
     }
 }
 
-/// Of the coordinator: a secret that was not given and is not there is made up and kept for the executors.
-pub fn create_cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
+fn create_cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
     let Given::Nothing = given(options)? else { return cluster_secret(options) };
     let path = default_file(options);
     if !path.exists() {

@@ -7,7 +7,7 @@ use frazil_common::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::client::{Client, ClientError, StatementContext};
+use crate::client::{Access, Client, ClientError, StatementContext};
 use crate::config::Config;
 use crate::embedded::Embedded;
 use crate::failure::CommandError;
@@ -26,11 +26,12 @@ pub struct Target {
 impl Target {
     /// That of the address, or one in this process, with the tables of the data directory.
     pub async fn open(config: &Config) -> Result<Self, CommandError> {
+        let access = Access::of(&config.client)?;
         match &config.client.url {
-            Some(url) => Ok(Self { client: Client::http(url)?, embedded: None }),
+            Some(url) => Ok(Self { client: Client::connect(url, &access)?, embedded: None }),
             None => {
                 let embedded = Embedded::start_lasting(config, 1).await?;
-                Ok(Self { client: embedded.client(), embedded: Some(embedded) })
+                Ok(Self { client: embedded.client_of(&access), embedded: Some(embedded) })
             }
         }
     }

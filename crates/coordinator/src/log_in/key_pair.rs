@@ -97,7 +97,8 @@ pub fn public_key(text: &str) -> Result<String, Failure> {
     let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
     let key = STANDARD.decode(&body).ok().filter(|key| rsa_key(key).is_some());
     key.map(|key| STANDARD.encode(key)).ok_or_else(|| {
-        let message = "RSA_PUBLIC_KEY is not a public RSA key of 2048 to 8192 bits: give what openssl rsa -pubout writes";
+        let message =
+            "RSA_PUBLIC_KEY is not a public RSA key of 2048 to 8192 bits: give what openssl rsa -pubout writes";
         Failure::new(ErrorCode::InvalidArgument, message)
     })
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 use rand::TryRngCore;
@@ -147,9 +147,8 @@ mod tests {
         let passwords = Passwords::new().unwrap();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$") && !hash.contains("horse"));
-        let is_right = |password: &str, hash: Option<&String>| {
-            passwords.is_right("ann", password.to_owned(), hash.cloned())
-        };
+        let is_right =
+            |password: &str, hash: Option<&String>| passwords.is_right("ann", password.to_owned(), hash.cloned());
         assert!(!is_right("wrong horse", Some(&hash)).await.unwrap());
         assert!(!passwords.was_right("ann", "correct horse", &hash));
         assert!(is_right("correct horse", Some(&hash)).await.unwrap());

@@ -113,8 +113,7 @@ fn check_written(rights: &Rights, written: &Written, lakes: &Lakes) -> Result<()
         WriteKind::Deleted => vec![Privilege::Delete],
         WriteKind::Compacted => vec![Privilege::Ownership],
         WriteKind::Merged { inserts, updates, deletes } => {
-            let all =
-                [(inserts, Privilege::Insert), (updates, Privilege::Update), (deletes, Privilege::Delete)];
+            let all = [(inserts, Privilege::Insert), (updates, Privilege::Update), (deletes, Privilege::Delete)];
             all.into_iter().filter(|(does, _)| *does).map(|(_, privilege)| privilege).collect()
         }
     };
@@ -138,7 +137,8 @@ fn check_transaction(rights: &Rights, transaction: &Transaction, lakes: &Lakes) 
         .collect();
     for one in &touched {
         // A schema goes with all that is in it.
-        let goes_along = one.what == Touch::Dropped && one.schema.as_ref().is_some_and(|schema| dropped.contains(schema));
+        let goes_along =
+            one.what == Touch::Dropped && one.schema.as_ref().is_some_and(|schema| dropped.contains(schema));
         if !goes_along {
             check_touched(rights, transaction, one)?;
         }

@@ -115,9 +115,9 @@ impl Objects<'_> {
 
     fn database(&self, name: &[String]) -> Result<&Seen, Failure> {
         let [database] = name else { return Err(too_many(name)) };
-        self.lakes.get(database).ok_or_else(|| {
-            Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{database}\" not found"))
-        })
+        self.lakes
+            .get(database)
+            .ok_or_else(|| Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{database}\" not found")))
     }
 
     fn schema(&self, name: &[String]) -> Result<(&Seen, &Schema), Failure> {

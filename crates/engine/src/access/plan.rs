@@ -98,9 +98,7 @@ pub async fn plan(
             may_have_tokens_of(rights, principal, &user)?;
             show::tokens(access, &user).map(Planned::Rows)
         }
-        AccessStatement::ShowGrants(shown) => {
-            show::grants(shown, access, principal, objects).await.map(Planned::Rows)
-        }
+        AccessStatement::ShowGrants(shown) => show::grants(shown, access, principal, objects).await.map(Planned::Rows),
     }
 }
 

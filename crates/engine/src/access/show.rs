@@ -80,9 +80,8 @@ pub async fn grants(
     objects: &Objects<'_>,
 ) -> Result<RecordBatch, Failure> {
     let rights = objects.lakes.rights();
-    let undefined = |what: &str, name: &str| {
-        Err(Failure::new(ErrorCode::UndefinedObject, format!("{what} \"{name}\" not found")))
-    };
+    let undefined =
+        |what: &str, name: &str| Err(Failure::new(ErrorCode::UndefinedObject, format!("{what} \"{name}\" not found")));
     match shown {
         ShownGrants::Own => memberships_of_user(access, principal.user()),
         ShownGrants::ToUser(name) => {

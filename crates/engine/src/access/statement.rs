@@ -26,23 +26,71 @@ pub struct UserSettings {
 /// Names as they are looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AccessStatement {
-    CreateUser { name: String, if_not_exists: bool, settings: UserSettings },
-    AlterUser { name: String, if_exists: bool, settings: UserSettings },
-    DropUser { name: String, if_exists: bool },
-    ShowUsers { like: Option<String> },
-    CreateRole { name: String, if_not_exists: bool, comment: Option<String> },
-    DropRole { name: String, if_exists: bool },
-    ShowRoles { like: Option<String> },
-    GrantRole { role: String, to: Member },
-    RevokeRole { role: String, from: Member },
-    Grant { privileges: GrantedPrivileges, on: GrantTarget, role: String },
-    Revoke { privileges: GrantedPrivileges, on: GrantTarget, role: String },
+    CreateUser {
+        name: String,
+        if_not_exists: bool,
+        settings: UserSettings,
+    },
+    AlterUser {
+        name: String,
+        if_exists: bool,
+        settings: UserSettings,
+    },
+    DropUser {
+        name: String,
+        if_exists: bool,
+    },
+    ShowUsers {
+        like: Option<String>,
+    },
+    CreateRole {
+        name: String,
+        if_not_exists: bool,
+        comment: Option<String>,
+    },
+    DropRole {
+        name: String,
+        if_exists: bool,
+    },
+    ShowRoles {
+        like: Option<String>,
+    },
+    GrantRole {
+        role: String,
+        to: Member,
+    },
+    RevokeRole {
+        role: String,
+        from: Member,
+    },
+    Grant {
+        privileges: GrantedPrivileges,
+        on: GrantTarget,
+        role: String,
+    },
+    Revoke {
+        privileges: GrantedPrivileges,
+        on: GrantTarget,
+        role: String,
+    },
     ShowGrants(ShownGrants),
-    AddToken { user: String, token: String, role: Option<String>, days: u64 },
-    RemoveToken { user: String, token: String },
+    AddToken {
+        user: String,
+        token: String,
+        role: Option<String>,
+        days: u64,
+    },
+    RemoveToken {
+        user: String,
+        token: String,
+    },
     /// Of one user, or of oneself.
-    ShowTokens { user: Option<String> },
-    UseRole { role: String },
+    ShowTokens {
+        user: Option<String>,
+    },
+    UseRole {
+        role: String,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,9 +101,16 @@ pub enum GrantedPrivileges {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GrantTarget {
-    One { kind: ObjectKind, name: Vec<String> },
+    One {
+        kind: ObjectKind,
+        name: Vec<String>,
+    },
     /// All objects of a kind that are there now, in a schema or database.
-    All { kind: ObjectKind, within: ObjectKind, name: Vec<String> },
+    All {
+        kind: ObjectKind,
+        within: ObjectKind,
+        name: Vec<String>,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -195,9 +250,7 @@ fn alter_user(words: &mut Words<'_>) -> Result<AccessStatement, Failure> {
             }
         }
     }
-    let token = |words: &mut Words<'_>| {
-        words.take(&["programmatic", "access", "token"]) || words.take(&["pat"])
-    };
+    let token = |words: &mut Words<'_>| words.take(&["programmatic", "access", "token"]) || words.take(&["pat"]);
     if words.take(&["add"]) {
         if !token(words) {
             return Err(syntax(format!("expected PROGRAMMATIC ACCESS TOKEN{}", words.found())));
@@ -305,7 +358,9 @@ fn grant(words: &mut Words<'_>) -> Result<AccessStatement, Failure> {
     let _ = words.tokens.first().is_some_and(|token| is_word(token, "role")) && words.take(&["role"]);
     let role = words.name("a role")?;
     if words.take(&["with", "grant", "option"]) {
-        return Err(not_supported("WITH GRANT OPTION: an object's owner grants on it, and GRANT OWNERSHIP makes another;"));
+        return Err(not_supported(
+            "WITH GRANT OPTION: an object's owner grants on it, and GRANT OWNERSHIP makes another;",
+        ));
     }
     if words.take(&["copy", "current", "grants"]) || words.take(&["revoke", "current", "grants"]) {
         return Err(not_supported("COPY or REVOKE CURRENT GRANTS: grants stay when the owner changes, and this"));
@@ -392,8 +447,7 @@ fn privileges_on(words: &mut Words<'_>) -> Result<(GrantedPrivileges, GrantTarge
         GrantTarget::One { kind, .. } | GrantTarget::All { kind, .. } => *kind,
     };
     if let GrantedPrivileges::Listed(listed) = &privileges
-        && let Some(wrong) =
-            listed.iter().find(|one| **one != Privilege::Ownership && !kind.privileges().contains(one))
+        && let Some(wrong) = listed.iter().find(|one| **one != Privilege::Ownership && !kind.privileges().contains(one))
     {
         return Err(syntax(format!("{wrong} is not a privilege on a {}", kind.name())));
     }
@@ -453,7 +507,8 @@ mod tests {
         assert!(matches!(token, AccessStatement::AddToken { days: 30, .. }));
         assert_eq!(read("show grants"), AccessStatement::ShowGrants(ShownGrants::Own));
         assert_eq!(read("use role r;"), AccessStatement::UseRole { role: "r".to_owned() });
-        for other in ["select 1", "create table user (a int)", "show tables", "use database d", "select 'create user'"] {
+        for other in ["select 1", "create table user (a int)", "show tables", "use database d", "select 'create user'"]
+        {
             assert_eq!(parse(other).unwrap(), None, "{other}");
         }
     }

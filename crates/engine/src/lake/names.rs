@@ -13,8 +13,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
-    AccessRecords, At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, ObjectId, ObjectKind, Pin,
-    Privilege, Relation, Rights, Schema, SnapshotView, TableId, TableStatistics, Transaction, View,
+    AccessRecords, At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, ObjectId, ObjectKind,
+    Pin, Privilege, Relation, Rights, Schema, SnapshotView, TableId, TableStatistics, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure, NameCase};
 use parking_lot::Mutex;
@@ -147,9 +147,9 @@ impl Lakes {
 
     /// Fails as if there were no such schema unless it is there to be seen; whoever creates it is told that by its transaction.
     pub fn check_schema(&self, database: &str, schema: &str) -> std::result::Result<(), Failure> {
-        let hidden = self.get(database).is_some_and(|seen| {
-            seen.view.schema(schema).is_ok_and(|schema| !self.sees_schema(seen, schema))
-        });
+        let hidden = self
+            .get(database)
+            .is_some_and(|seen| seen.view.schema(schema).is_ok_and(|schema| !self.sees_schema(seen, schema)));
         match hidden {
             true => Err(Failure::new(ErrorCode::UndefinedSchema, format!("schema \"{schema}\" not found"))),
             false => Ok(()),
@@ -178,7 +178,8 @@ impl Lakes {
         let database = transaction.database().clone();
         let view = Arc::new(transaction.view());
         let name = database.name().to_owned();
-        Arc::make_mut(&mut changed.databases).insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)), _pin: None });
+        Arc::make_mut(&mut changed.databases)
+            .insert(name, Seen { database, view, transaction: Some(Arc::new(transaction)), _pin: None });
         changed
     }
 

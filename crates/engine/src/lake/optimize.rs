@@ -100,7 +100,8 @@ pub async fn plan_optimize(
     let Some(seen) = lakes.get(&reference.catalog) else {
         return Err(Failure::internal("a database was there and is not"));
     };
-    let lake_table = LakeTable::new(seen.clone(), table.clone(), lakes.rights().clone()).map_err(|error| from_datafusion(&error))?;
+    let lake_table =
+        LakeTable::new(seen.clone(), table.clone(), lakes.rights().clone()).map_err(|error| from_datafusion(&error))?;
     let all = lake_table.files_for(&[]).await.map_err(|error| from_datafusion(&error))?;
     let meant = match &optimize.condition {
         Some(condition) => {

@@ -12,8 +12,8 @@ use frazil_common::{ErrorCode, Failure};
 use uuid::Uuid;
 
 pub use frazil_catalog::SecretRecord;
-pub use redact::redact;
 pub(crate) use redact::hides_user;
+pub use redact::redact;
 pub use statement::{SecretStatement, parse, show};
 
 /// The kinds of stores that a secret can be for.

@@ -55,7 +55,9 @@ pub fn credentials(headers: &HeaderMap) -> Result<Credentials, Failure> {
     if scheme.eq_ignore_ascii_case("basic") {
         let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((user, password)) = decoded.as_deref().and_then(|decoded| decoded.split_once(':')) else {
-            return Err(refused("what follows Basic in the Authorization header is not a user and a password in base64"));
+            return Err(refused(
+                "what follows Basic in the Authorization header is not a user and a password in base64",
+            ));
         };
         return Ok(Credentials::Password { user: user.to_owned(), password: password.to_owned() });
     }
@@ -70,9 +72,7 @@ pub fn credentials(headers: &HeaderMap) -> Result<Credentials, Failure> {
         None if value.split('.').count() == 3 => Ok(Credentials::KeyPair(value.to_owned())),
         None => Ok(Credentials::Token(value.to_owned())),
         Some("OAUTH") => Err(refused("OAuth tokens are not supported")),
-        Some(_) => {
-            Err(refused(&format!("header {TOKEN_TYPE} is neither KEYPAIR_JWT nor PROGRAMMATIC_ACCESS_TOKEN")))
-        }
+        Some(_) => Err(refused(&format!("header {TOKEN_TYPE} is neither KEYPAIR_JWT nor PROGRAMMATIC_ACCESS_TOKEN"))),
     }
 }
 

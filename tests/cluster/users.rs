@@ -1,0 +1,645 @@
+//! Users, roles and grants: what is allowed, what is refused, and what is not even seen.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use crate::support::cluster::{Cluster, Options};
+use crate::support::login::{Key, LoggedIn, Refused, Rows};
+
+const ADMIN: &str = "boss-of-all-of-it";
+const PASSWORD: &str = "pass-word-of-ann";
+
+/// A cluster whose first user is `boss`.
+async fn with_admin(options: Options) -> (Cluster, LoggedIn) {
+    let cluster = Cluster::start(options).await;
+    LoggedIn::nobody(cluster.url()).must(&format!("create user boss password = '{ADMIN}'")).await;
+    let boss = LoggedIn::password(cluster.url(), "boss", ADMIN);
+    (cluster, boss)
+}
+
+async fn all(client: &LoggedIn, statements: &[&str]) {
+    for sql in statements {
+        client.must(sql).await;
+    }
+}
+
+fn one(rows: &Rows) -> &str {
+    rows[0][0].as_deref().expect("a value")
+}
+
+/// Refused because of a missing right, or as if the object were not there.
+fn is_refusal(refused: &Refused) -> bool {
+    ["42501", "42P01", "3F000", "3D000", "42704"].contains(&refused.sql_state.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_user_administers_and_then_everyone_logs_in() {
+    let mut cluster = Cluster::start(Options::executors(0)).await;
+    let url = cluster.url().to_owned();
+    let nobody = LoggedIn::nobody(&url);
+    assert_eq!(one(&nobody.must("select current_user() || ' ' || current_role()").await), "frazil admin");
+    // Whatever a client says of itself while there are no users.
+    LoggedIn::password(&url, "somebody", "something").must("select 1").await;
+    let refused = nobody.refused("create user boss").await;
+    assert!(refused.message.contains("PASSWORD"), "{refused:?}");
+    let refused = nobody.refused("create user frazil password = 'pass-word-of-it'").await;
+    assert!(refused.message.contains("cannot name a user"), "{refused:?}");
+    let told = nobody.must(&format!("create user Boss password = '{ADMIN}'")).await;
+    assert!(one(&told).contains("role admin"), "{told:?}");
+
+    for again in [false, true] {
+        if again {
+            cluster.restart_coordinator();
+        }
+        assert_eq!(nobody.refused("select 1").await.status, 401);
+        assert_eq!(nobody.get("/api/v2/statements").await.expect_err("nobody").status, 401);
+        assert_eq!(nobody.get("/api/v2/cluster").await.expect_err("nobody").status, 401);
+        assert_eq!(nobody.post("/api/v2/sessions").await.expect_err("nobody").status, 401);
+        let wrong = LoggedIn::password(&url, "boss", "wrong-one").refused("select 1").await;
+        let unknown = LoggedIn::password(&url, "nobody", "wrong-one").refused("select 1").await;
+        assert_eq!((wrong.status, &wrong), (401, &unknown), "the same answer, whether there is such a user or not");
+        // Clients send names in a case of their own.
+        for name in ["boss", "BOSS"] {
+            let boss = LoggedIn::password(&url, name, ADMIN);
+            assert_eq!(one(&boss.must("select current_user() || ' ' || current_role()").await), "boss admin");
+        }
+    }
+    let boss = LoggedIn::password(&url, "boss", ADMIN);
+    for sql in ["drop user boss", "alter user boss set disabled = true", "alter user boss unset password"] {
+        let refused = boss.refused(sql).await;
+        assert_eq!(refused.sql_state, "42000", "{sql}: {refused:?}");
+    }
+    assert!(boss.refused("revoke role admin from user boss").await.message.contains("admin"));
+    assert!(boss.refused("begin").await.message.contains("session"));
+    boss.must("select 1").await;
+}
+
+/// A statement, and all that it takes: each grant taken away, it is refused.
+struct Case {
+    sql: &'static str,
+    needs: &'static [&'static str],
+}
+
+const IN_SCHEMA: [&str; 2] = ["usage on database frazil", "usage on schema s"];
+
+const CASES: &[Case] = &[
+    Case { sql: "select * from s.t", needs: &["select on table s.t"] },
+    Case { sql: "select count(*) from s.t", needs: &["select on table s.t"] },
+    Case { sql: "select 1 where exists (select 1 from s.t)", needs: &["select on table s.t"] },
+    Case { sql: "with x as (select * from s.t) select * from x", needs: &["select on table s.t"] },
+    Case { sql: "explain select * from s.t", needs: &["select on table s.t"] },
+    Case { sql: "explain analyze select * from s.t", needs: &["select on table s.t"] },
+    Case { sql: "select count(*) from s.t at (offset => 0)", needs: &["select on table s.t"] },
+    Case { sql: "select * from table_files('frazil.s.t')", needs: &["select on table s.t"] },
+    Case { sql: "describe s.t", needs: &["select on table s.t"] },
+    Case { sql: "show create table s.t", needs: &["select on table s.t"] },
+    Case { sql: "select * from s.v", needs: &["select on view s.v"] },
+    Case { sql: "select * from s.t join s.u using (a)", needs: &["select on table s.t", "select on table s.u"] },
+    Case { sql: "insert into s.t values (9)", needs: &["insert on table s.t"] },
+    Case { sql: "insert into s.t select a from s.u", needs: &["insert on table s.t", "select on table s.u"] },
+    Case { sql: "insert overwrite s.o values (9)", needs: &["insert on table s.o", "delete on table s.o"] },
+    Case { sql: "delete from s.d", needs: &["delete on table s.d"] },
+    Case { sql: "truncate table s.d", needs: &["delete on table s.d"] },
+    Case { sql: "delete from s.t where a = 9", needs: &["delete on table s.t", "select on table s.t"] },
+    Case { sql: "update s.t set a = 9 where a = 9", needs: &["update on table s.t", "select on table s.t"] },
+    Case {
+        sql: "merge into s.t using s.u on t.a = u.a when matched then update set a = u.a \
+              when not matched then insert (a) values (u.a)",
+        needs: &["update on table s.t", "insert on table s.t", "select on table s.t", "select on table s.u"],
+    },
+    Case { sql: "create table s.n{} (a int)", needs: &["create table on schema s"] },
+    Case {
+        sql: "create table s.c{} as select * from s.u",
+        needs: &["create table on schema s", "select on table s.u"],
+    },
+    Case { sql: "create table s.k{} clone s.u", needs: &["create table on schema s", "select on table s.u"] },
+    Case { sql: "create view s.w{} as select a from s.u", needs: &["create view on schema s", "select on table s.u"] },
+    Case { sql: "create stage s.g{}", needs: &["create stage on schema s"] },
+    Case { sql: "list @s.st", needs: &["read on stage s.st"] },
+    Case { sql: "remove @s.st/none", needs: &["write on stage s.st"] },
+    Case {
+        sql: "copy into s.t from @s.st file_format = (type = parquet)",
+        needs: &["read on stage s.st", "insert on table s.t"],
+    },
+    Case {
+        sql: "copy into @s.st/out{}/ from s.u file_format = (type = parquet)",
+        needs: &["write on stage s.st", "select on table s.u"],
+    },
+    Case { sql: "alter table s.own{} add column b int", needs: &["ownership on table s.own{}"] },
+    Case { sql: "optimize s.own{} full", needs: &["ownership on table s.own{}"] },
+    Case { sql: "drop table s.own{}", needs: &["ownership on table s.own{}"] },
+    Case { sql: "grant select on table s.own{} to role public", needs: &["ownership on table s.own{}"] },
+    Case {
+        sql: "create or replace table s.own{} (b int)",
+        needs: &["ownership on table s.own{}", "create table on schema s"],
+    },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_statement_needs_all_of_its_privileges() {
+    let (cluster, boss) = with_admin(Options::executors(1)).await;
+    all(
+        &boss,
+        &[
+            "create schema s",
+            "create table s.t as select * from (values (1), (2)) x(a)",
+            "create table s.u as select * from (values (2), (3)) x(a)",
+            "create table s.d (a int)",
+            "create table s.o (a int)",
+            "create view s.v as select a from s.t",
+            "create stage s.st",
+            "copy into @s.st/in/ from s.u file_format = (type = parquet)",
+            &format!("create user ann password = '{PASSWORD}'"),
+        ],
+    )
+    .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    let mut wrong = Vec::new();
+    for (number, case) in CASES.iter().enumerate() {
+        let needs: Vec<String> = IN_SCHEMA.iter().chain(case.needs).map(|need| (*need).to_owned()).collect();
+        // Without each of them, and then with all.
+        for missing in (0..needs.len()).map(Some).chain([None]) {
+            let name = format!("{number}_{}", missing.map_or("all".to_owned(), |index| index.to_string()));
+            let (sql, role) = (case.sql.replace("{}", &name), format!("r{name}"));
+            if case.needs.iter().any(|need| need.contains("own{}")) {
+                boss.must(&format!("create table s.own{name} as select 1 as a")).await;
+            }
+            boss.must(&format!("create role {role}")).await;
+            boss.must(&format!("grant role {role} to user ann")).await;
+            for (index, need) in needs.iter().enumerate() {
+                if Some(index) != missing {
+                    boss.must(&format!("grant {} to role {role}", need.replace("{}", &name))).await;
+                }
+            }
+            let outcome = ann.run_in(&role, &sql).await;
+            match (&outcome, missing) {
+                (Ok(_), None) => {}
+                (Err(refused), Some(_)) if is_refusal(refused) => {}
+                (_, Some(index)) => wrong.push(format!("{sql}: without {}: {outcome:?}", needs[index])),
+                (_, None) => wrong.push(format!("{sql}: with all: {outcome:?}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_administrators_may() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    all(&boss, &["create schema s", "create table s.t (a int)", "create role everything"]).await;
+    all(
+        &boss,
+        &[
+            "grant all on database frazil to role everything",
+            "grant ownership on schema s to role everything",
+            "grant ownership on all tables in schema s to role everything",
+            &format!("create user ann password = '{PASSWORD}' default_role = everything"),
+            "grant role everything to user ann",
+            "create user bob password = 'pass-word-of-bob'",
+        ],
+    )
+    .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    ann.must("select * from s.t").await;
+    for sql in [
+        "create database d",
+        "drop database frazil",
+        "undrop database d",
+        "create database e clone frazil",
+        "create user x password = 'pass-word-of-x'",
+        "drop user bob",
+        "alter user bob set disabled = true",
+        "alter user bob set password = 'another-one-of-it'",
+        "alter user ann set disabled = true",
+        "alter user ann set default_role = admin",
+        "alter user bob add programmatic access token t",
+        "show user programmatic access tokens for user bob",
+        "create role x",
+        "drop role everything",
+        "grant role admin to user ann",
+        "revoke role everything from user ann",
+        "show grants to user bob",
+        "create secret x (type s3, key_id 'a', secret 'b')",
+        "drop secret x",
+        "show secrets",
+        "vacuum",
+        "vacuum frazil retain 0 seconds",
+        "show snapshots",
+        "create external table s.e stored as csv location '/tmp/x.csv'",
+        "create stage s.far url = 's3://bucket/x/'",
+        "copy into s.t from 's3://bucket/x/' file_format = (type = parquet)",
+        "copy into '/tmp/x/' from s.t",
+        "use role admin",
+        "set partitions = 1000",
+        "set datafusion.runtime.memory_limit = '100G'",
+        "set datafusion.runtime.temp_directory = '/tmp'",
+        "set datafusion.execution.target_partitions = 100000",
+        "set datafusion.execution.batch_size = 100000000",
+    ] {
+        let refused = ann.refused(sql).await;
+        assert!(is_refusal(&refused) || refused.sql_state == "22023", "{sql}: {refused:?}");
+    }
+    // Its own are its own.
+    all(&ann, &["alter user ann set password = 'another-one-of-it'"]).await;
+    let ann = LoggedIn::password(cluster.url(), "ann", "another-one-of-it");
+    all(&ann, &["set partitions = 8", "drop table s.t", "drop schema s", "create schema mine", "show grants"]).await;
+    let names = |rows: Rows| rows.into_iter().map(|row| row[0].clone().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names(ann.must("show users").await), ["ann"]);
+    assert_eq!(names(ann.must("show roles").await), ["public", "everything"]);
+    assert_eq!(names(boss.must("show users").await), ["ann", "bob", "boss"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_used_is_not_shown() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    all(
+        &boss,
+        &[
+            "create schema s",
+            "create schema hidden",
+            "create table s.t (a int)",
+            "create table s.secret_table (secret_column int)",
+            "create view s.secret_view as select * from s.secret_table",
+            "create table hidden.h (a int)",
+            "create stage s.secret_stage",
+            "create database other",
+            "create role reader",
+            "grant usage on database frazil to role reader",
+            "grant usage on schema s to role reader",
+            "grant select on table s.t to role reader",
+            &format!("create user ann password = '{PASSWORD}' default_role = reader"),
+            "grant role reader to user ann",
+        ],
+    )
+    .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    for sql in [
+        "show databases",
+        "show schemas",
+        "show tables",
+        "show tables in schema s",
+        "show views",
+        "show stages in schema s",
+        "select * from information_schema.schemata",
+        "select * from information_schema.tables",
+        "select * from information_schema.columns",
+        "select * from information_schema.views",
+        "show grants to role reader",
+    ] {
+        let text = format!("{:?}", ann.must(sql).await);
+        for word in ["secret", "hidden", "other", "\"h\""] {
+            assert!(!text.contains(word), "{sql} shows {word}: {text}");
+        }
+        assert!(!text.contains("Some(\"h\")"), "{sql}: {text}");
+    }
+    assert!(format!("{:?}", ann.must("show tables").await).contains("\"t\""));
+    for sql in ["describe s.secret_table", "use database other", "use schema hidden", "describe stage s.secret_stage"] {
+        let refused = ann.refused(sql).await;
+        assert!(refused.message.contains("not found"), "{sql}: {refused:?}");
+    }
+    // A grant on an object is not one on another that is called so later.
+    all(&boss, &["drop table s.t", "create table s.t as select 42 as a"]).await;
+    assert!(ann.refused("select * from s.t").await.message.contains("not found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_are_run_with_their_owner_s_rights() {
+    let (cluster, boss) = with_admin(Options::executors(1)).await;
+    all(
+        &boss,
+        &[
+            "create schema s",
+            "create table s.t as select * from (values (1), (2)) x(a)",
+            "create role maker",
+            "create role reader",
+            "grant usage on database frazil to role public",
+            "grant usage on schema s to role public",
+            "grant select on table s.t to role maker",
+            "grant create view, create table on schema s to role maker",
+            &format!("create user ann password = '{PASSWORD}' default_role = maker"),
+            "grant role maker to user ann",
+            "create user bob password = 'pass-word-of-bob' default_role = reader",
+            "grant role reader to user bob",
+        ],
+    )
+    .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    let bob = LoggedIn::password(cluster.url(), "bob", "pass-word-of-bob");
+    all(
+        &ann,
+        &[
+            "create view s.v as select a, current_user() as who from s.t",
+            "create view s.w as select a from s.v",
+            "grant select on view s.w to role reader",
+        ],
+    )
+    .await;
+    assert_eq!(bob.must("select count(*) from s.w").await, [[Some("2".to_owned())]]);
+    assert!(is_refusal(&bob.refused("select * from s.v").await));
+    assert!(is_refusal(&bob.refused("select * from s.t").await));
+    assert_eq!(bob.must("show grants on view s.w").await.len(), 2);
+    // What the owner may not read any more, nobody reads through its views.
+    boss.must("revoke select on table s.t from role maker").await;
+    assert!(is_refusal(&bob.refused("select * from s.w").await));
+    boss.must("grant select on table s.t to role maker").await;
+    bob.must("select * from s.w").await;
+    boss.must("drop role maker").await;
+    assert!(is_refusal(&bob.refused("select * from s.w").await), "a view without an owner has nobody's rights");
+    boss.must("grant ownership on all views in schema s to role admin").await;
+    bob.must("select * from s.w").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_of_sessions_and_transactions() {
+    let (cluster, boss) = with_admin(Options::executors(1)).await;
+    all(
+        &boss,
+        &[
+            "create schema s",
+            "create table s.t (a int)",
+            "create role one",
+            "create role two",
+            "grant usage on database frazil to role public",
+            "grant usage, create table on schema s to role two",
+            "grant insert, select on table s.t to role two",
+            &format!("create user ann password = '{PASSWORD}' default_role = one"),
+            "grant role one to user ann",
+            "grant role two to user ann",
+        ],
+    )
+    .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    let session = ann.post("/api/v2/sessions").await.expect("a session")["session"].clone();
+    let run = async |client: &LoggedIn, sql: &str| client.submit(json!({ "statement": sql, "session": session })).await;
+    assert!(run(&ann, "select * from s.t").await.is_err());
+    run(&ann, "use role two").await.expect("its own");
+    run(&ann, "begin").await.expect("begun");
+    // What a transaction has made, it may use before it is committed.
+    for sql in ["create table s.mine (a int)", "insert into s.mine values (1)", "insert into s.t select a from s.mine"]
+    {
+        run(&ann, sql).await.unwrap_or_else(|refused| panic!("{sql}: {refused:?}"));
+    }
+    assert_eq!(run(&ann, "drop table s.t").await.expect_err("not its own").sql_state, "42501");
+    run(&ann, "commit").await.expect("committed");
+    // It is its owner's from then on.
+    ann.run_in("two", "drop table s.mine").await.expect("its own");
+    // Another's session is none at all.
+    let stranger = run(&boss, "select 1").await.expect_err("not the boss's");
+    assert_eq!(stranger.status, 404, "{stranger:?}");
+    // A role that is taken away is gone at once, also in a session that has it.
+    boss.must("revoke role two from user ann").await;
+    assert_eq!(run(&ann, "select * from s.t").await.expect_err("gone").sql_state, "42501");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_of_others_are_unknown() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    all(&boss, &[&format!("create user ann password = '{PASSWORD}'"), "create user bob password = 'pass-word-of-bob'"])
+        .await;
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    let bob = LoggedIn::password(cluster.url(), "bob", "pass-word-of-bob");
+    let answer = ann.submit(json!({ "statement": "select 'of ann alone'" })).await.expect("it runs");
+    let handle = answer["statementHandle"].as_str().expect("a handle");
+    let path = format!("/api/v2/statements/{handle}");
+    assert!(ann.get(&path).await.is_ok() && boss.get(&path).await.is_ok());
+    for (client, status) in [(&bob, 404), (&LoggedIn::nobody(cluster.url()), 401)] {
+        assert_eq!(client.get(&path).await.expect_err("not its own").status, status);
+        assert_eq!(client.post(&format!("{path}/cancel")).await.expect_err("not its own").status, status);
+    }
+    assert!(!bob.get("/api/v2/statements").await.expect("a list").to_string().contains("of ann alone"));
+    assert!(boss.get("/api/v2/statements").await.expect("a list").to_string().contains("of ann alone"));
+    assert_eq!(bob.get("/api/v2/sessions").await.expect("a list")["sessions"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_good_for_their_role_and_their_time() {
+    let (mut cluster, boss) = with_admin(Options::executors(0)).await;
+    all(&boss, &[&format!("create user ann password = '{PASSWORD}'"), "create role reader", "create role writer"])
+        .await;
+    all(&boss, &["grant role reader to user ann", "grant role writer to user ann"]).await;
+    let url = cluster.url().to_owned();
+    let ann = LoggedIn::password(&url, "ann", PASSWORD);
+    let minted = ann.must("alter user ann add programmatic access token ci role_restriction = 'reader'").await;
+    let token = minted[0][1].clone().expect("shown once");
+    let free = ann.must("alter user ann add programmatic access token free days_to_expiry = 1").await;
+    let free = free[0][1].clone().expect("shown once");
+    assert!(ann.refused("alter user ann add programmatic access token ci").await.message.contains("already exists"));
+    assert!(!format!("{:?}", ann.must("show user programmatic access tokens").await).contains(&token));
+    for kind in [None, Some("PROGRAMMATIC_ACCESS_TOKEN")] {
+        let client = LoggedIn::token(&url, &token, kind);
+        assert_eq!(one(&client.must("select current_user() || ' ' || current_role()").await), "ann reader");
+        for sql in [
+            "use role writer",
+            "alter user ann add programmatic access token x",
+            "alter user ann set password = 'pass-word-x'",
+        ] {
+            assert_eq!(client.refused(sql).await.sql_state, "42501", "{sql}");
+        }
+        assert!(client.run_in("writer", "select 1").await.is_err());
+    }
+    cluster.restart_coordinator();
+    LoggedIn::token(&url, &free, None).run_in("writer", "select 1").await.expect("any of its roles");
+    for (token, kind) in [
+        (token.as_str(), Some("KEYPAIR_JWT")),
+        (token.as_str(), Some("OAUTH")),
+        (&token[..token.len() - 1], None),
+        (&format!("{token}x"), None),
+        ("frazil_pat_", None),
+        ("null", None),
+    ] {
+        assert_eq!(LoggedIn::token(&url, token, kind).refused("select 1").await.status, 401, "{kind:?}");
+    }
+    ann.must("alter user ann remove programmatic access token ci").await;
+    assert_eq!(LoggedIn::token(&url, &token, None).refused("select 1").await.status, 401);
+    boss.must("alter user ann set disabled = true").await;
+    assert_eq!(LoggedIn::token(&url, &free, None).refused("select 1").await.status, 401);
+    assert_eq!(ann.refused("select 1").await.status, 401);
+    boss.must("alter user ann set disabled = false").await;
+    LoggedIn::token(&url, &free, None).must("select 1").await;
+    boss.must("drop user ann").await;
+    assert_eq!(LoggedIn::token(&url, &free, None).refused("select 1").await.status, 401);
+    // A new user of that name has nothing of the old one.
+    boss.must(&format!("create user ann password = '{PASSWORD}'")).await;
+    assert_eq!(LoggedIn::token(&url, &free, None).refused("select 1").await.status, 401);
+    assert!(ann.run_in("reader", "select 1").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_pairs_are_checked() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    let url = cluster.url();
+    let (key, other) = (Key::of_tests("first"), Key::of_tests("second"));
+    boss.must(&format!("create user ann rsa_public_key = '{}'", key.public_pem)).await;
+    boss.must(&format!("create user bob rsa_public_key = '{}'", other.public_pem)).await;
+    assert!(boss.refused("create user x rsa_public_key = 'AAAA'").await.message.contains("RSA_PUBLIC_KEY"));
+    let header = json!({ "alg": "RS256", "typ": "JWT" });
+    let good = key.sign(&header, &key.claims("ANN", 0, 3600));
+    for kind in [None, Some("KEYPAIR_JWT")] {
+        let ann = LoggedIn::token(url, &good, kind);
+        assert_eq!(one(&ann.must("select current_user()").await), "ann");
+    }
+    let part = |token: &str, index: usize| token.split('.').nth(index).unwrap_or_default().to_owned();
+    let none = URL_SAFE_NO_PAD.encode(json!({ "alg": "none", "typ": "JWT" }).to_string());
+    let changed = |name: &str, value: serde_json::Value| {
+        let mut claims = key.claims("ANN", 0, 3600);
+        claims[name] = value;
+        key.sign(&header, &claims)
+    };
+    let forged = [
+        ("another's key", other.sign(&header, &key.claims("ANN", 0, 3600))),
+        ("another's key, and its fingerprint", other.sign(&header, &other.claims("ANN", 0, 3600))),
+        ("another user", key.sign(&header, &key.claims("BOB", 0, 3600))),
+        ("nobody", key.sign(&header, &key.claims("NOBODY", 0, 3600))),
+        ("a user without a key", key.sign(&header, &key.claims("BOSS", 0, 3600))),
+        ("expired", key.sign(&header, &key.claims("ANN", 3600, 3000))),
+        ("issued too long ago", key.sign(&header, &key.claims("ANN", 2 * 3600, 10 * 3600))),
+        ("issued in the future", key.sign(&header, &key.claims("ANN", -600, 3600))),
+        ("no algorithm", format!("{none}.{}.", part(&good, 1))),
+        ("no algorithm, and a signature", format!("{none}.{}.{}", part(&good, 1), part(&good, 2))),
+        ("HS256", key.sign(&json!({ "alg": "HS256", "typ": "JWT" }), &key.claims("ANN", 0, 3600))),
+        (
+            "other claims",
+            format!("{}.{}.{}", part(&good, 0), part(&changed("exp", json!(9_999_999_999_u64)), 1), part(&good, 2)),
+        ),
+        ("no signature", format!("{}.{}.", part(&good, 0), part(&good, 1))),
+        ("another issuer", changed("iss", json!("FRAZIL.ANN"))),
+        ("no times", changed("exp", json!(null))),
+        ("a time that is text", changed("exp", json!("9999999999"))),
+        ("a user's name that is a list", changed("sub", json!(["FRAZIL.ANN"]))),
+    ];
+    for (what, token) in forged {
+        let refused = LoggedIn::token(url, &token, Some("KEYPAIR_JWT")).refused("select 1").await;
+        assert_eq!(refused.status, 401, "{what}");
+        assert!(!refused.message.contains(&token), "{what}: {refused:?}");
+    }
+    boss.must(&format!("alter user ann set rsa_public_key = '{}'", other.public_pem)).await;
+    assert_eq!(LoggedIn::token(url, &good, None).refused("select 1").await.status, 401, "the key was replaced");
+}
+
+/// As of the "big list of naughty strings".
+const NAUGHTY: &[&str] = &[
+    "\"; drop user boss; --",
+    "a'; drop table t; --",
+    "' or '1'='1",
+    "a\\'b",
+    "a.b.c",
+    "$$",
+    "%s%n",
+    "../../etc/passwd",
+    "<script>alert(1)</script>",
+    "Ω≈ç√∫˜µ",
+    "田中さんにあげて下さい",
+    "😍👩‍👩‍👧‍👦",
+    "‮oh so evil",
+    "ﬁ ligature",
+    "admin ",
+    " admin",
+    "ADMIN",
+    "public",
+    "null",
+    "NaN",
+    "user",
+    "select",
+    "\u{feff}bom",
+    "a\u{0}b",
+    "a\nb",
+    "a\tb",
+    "",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_users_come_back_equal_or_are_refused() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    let too_long = "x".repeat(300);
+    for name in NAUGHTY.iter().copied().chain([too_long.as_str()]) {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let created = boss.run(&format!("create user {quoted} password = '{PASSWORD}'")).await;
+        let controls = name.chars().any(char::is_control) || name.is_empty() || name.len() > 255;
+        match created {
+            Err(refused) => {
+                assert!(controls, "{name:?}: {refused:?}");
+                assert!(["42000", "42601", "22023"].contains(&refused.sql_state.as_str()), "{name:?}: {refused:?}");
+            }
+            Ok(_) => {
+                assert!(!controls, "{name:?} was created");
+                let user = LoggedIn::password(cluster.url(), name, PASSWORD);
+                assert_eq!(one(&user.must("select current_user()").await), name);
+                let shown = user.must("show users").await;
+                assert_eq!(shown[0][0].as_deref(), Some(name));
+                // The role of a name is not one of the user of that name.
+                assert!(user.run_in("admin", "select 1").await.is_err(), "{name:?}");
+                boss.must(&format!("drop user {quoted}")).await;
+            }
+        }
+        boss.must("select 1").await;
+    }
+    assert_eq!(boss.must("show users").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_log_ins_are_limited_and_do_not_keep_others_out() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    boss.must(&format!("create user ann password = '{PASSWORD}'")).await;
+    let mut statuses = Vec::new();
+    for attempt in 0..12 {
+        statuses.push(
+            LoggedIn::password(cluster.url(), "ann", &format!("guess-{attempt}")).refused("select 1").await.status,
+        );
+    }
+    assert_eq!(statuses[0], 401);
+    assert_eq!(statuses[11], 429, "{statuses:?}");
+    // The same for a user that is not there.
+    let mut statuses = Vec::new();
+    for attempt in 0..12 {
+        statuses.push(
+            LoggedIn::password(cluster.url(), "none", &format!("guess-{attempt}")).refused("select 1").await.status,
+        );
+    }
+    assert_eq!((statuses[0], statuses[11]), (401, 429), "{statuses:?}");
+    boss.must("select 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_anyone_logs_in_with_is_shown_nowhere() {
+    let mut options = Options::executors(1);
+    options.environment = vec![("FRAZIL_LOG_LEVEL".to_owned(), "trace".to_owned())];
+    let (cluster, boss) = with_admin(options).await;
+    all(
+        &boss,
+        &[&format!("create user ann password = '{PASSWORD}'"), "alter user ann set password = 'another-word-of-it'"],
+    )
+    .await;
+    let token = boss.must("alter user ann add programmatic access token t").await[0][1].clone().expect("a token");
+    for sql in [
+        "create user x password = 'hush-hush-hush' colour = 1",
+        "explain create user x password = 'hush-hush-hush'",
+        "create user x password = 'hush-hush-hush'; select 1",
+        "create user x password = 'hush-hush-hush",
+        "create user x identified by 'hush-hush-hush'",
+        "create user ann password = 'hush-hush-hush'",
+    ] {
+        let refused = boss.refused(sql).await;
+        assert!(!refused.message.contains("hush"), "{sql}: {refused:?}");
+    }
+    LoggedIn::token(cluster.url(), &token, None).must("select 1").await;
+    LoggedIn::password(cluster.url(), "ann", "hush-hush-hush").refused("select 1").await;
+    let words = [ADMIN, PASSWORD, "another-word-of-it", "hush-hush", token.as_str()];
+    let mut said = vec![boss.get("/api/v2/statements?limit=1000").await.expect("a list").to_string()];
+    said.push(format!("{:?}", boss.must("show users").await));
+    said.push(format!("{:?}", boss.must("show snapshots").await));
+    for entry in std::fs::read_dir(cluster.directory()).expect("its directory").flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "log") {
+            let log = std::fs::read(entry.path()).expect("a log");
+            assert!(entry.file_name() != "coordinator.log" || !log.is_empty(), "the log says nothing at all");
+            said.push(String::from_utf8_lossy(&log).into_owned());
+        }
+    }
+    let catalog = cluster.directory().join("coordinator/catalog");
+    for entry in std::fs::read_dir(catalog).expect("the catalog").flatten() {
+        said.push(String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap_or_default()).into_owned());
+    }
+    for word in words {
+        assert!(said.iter().all(|text| !text.contains(word)), "{word} is shown");
+    }
+}
