@@ -40,6 +40,7 @@ mod stage_graphs;
 mod stages;
 mod suites;
 mod time_travel;
+mod tls;
 mod transactions;
 mod users;
 mod vacuum;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::physical_plan::ExecutionPlan;
 use frazil_catalog::{Backing, Databases, Holder};
-use frazil_common::ByteSize;
+use frazil_common::{ByteSize, Principal};
 use frazil_coordinator::stage_graph::{Cut, StageGraph, cut};
 use frazil_engine::lake::ensure_default_schema;
 use frazil_engine::limits::StatementLimits;
@@ -42,6 +42,7 @@ async fn the_22_queries_are_cut_as_before() {
         let settings = vec![("partitions".to_owned(), "4".to_owned())];
         let request = PlanRequest {
             sql,
+            principal: Principal::embedded(),
             database: None,
             schema: None,
             lakes: None,

@@ -151,6 +151,16 @@ impl Database {
         let _ = self.inner.id.set(id);
     }
 
+    /// The ids of all schemas, tables, views and stages that are there, or can be there again.
+    pub(crate) async fn object_ids(&self) -> Result<BTreeSet<String>> {
+        let sql = "SELECT CAST(schema_uuid AS VARCHAR) FROM ducklake_schema UNION \
+                   SELECT CAST(table_uuid AS VARCHAR) FROM ducklake_table UNION \
+                   SELECT CAST(view_uuid AS VARCHAR) FROM ducklake_view UNION SELECT stage_id FROM frazil_stage";
+        let mut tx = self.inner.sql.read().await?;
+        let ids = tx.all("listing ids", sql, &[], |row| row.text_or_null(0).map(|id| id.map(str::to_owned))).await?;
+        Ok(ids.into_iter().flatten().collect())
+    }
+
     /// The same as long as it is there, whatever is called by its name later. Zero for one that is in no registry.
     pub fn id(&self) -> Uuid {
         self.inner.id.get().copied().unwrap_or_default()

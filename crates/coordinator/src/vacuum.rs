@@ -41,7 +41,15 @@ pub(crate) async fn regularly(inner: Arc<Inner>) {
 async fn run(inner: &Inner, only: Option<&str>, options: VacuumOptions) -> Result<Vec<Vacuumed>, Failure> {
     let _turn = inner.vacuuming.lock().await;
     let env = inner.planner.file_env().await?;
-    vacuum(&inner.databases, &env, only, options).await
+    let is_real = !options.dry_run;
+    let done = vacuum(&inner.databases, &env, only, options).await?;
+    if is_real {
+        let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
+        for database in inner.databases.all().await.map_err(failed)? {
+            inner.databases.forget_grants(&database).await.map_err(failed)?;
+        }
+    }
+    Ok(done)
 }
 
 fn options(options: &CoordinatorOptions) -> VacuumOptions {

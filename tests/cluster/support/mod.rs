@@ -4,6 +4,7 @@
 //! single-process DataFusion ([`oracle`]).
 
 pub mod answers;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod commands;

@@ -5,16 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use frazil_common::principal::{ADMIN_ROLE, EMBEDDED_USER, PUBLIC_ROLE};
-use uuid::Uuid;
-
 use super::privilege::{ObjectId, ObjectKind, Privilege};
 use super::records::{AccessRecords, Grant, Member, RoleRecord, TokenRecord, UserRecord};
 use crate::change_counter::State;
+use crate::database::Database;
 use crate::databases::{Databases, note_request};
 use crate::error::{CatalogError, Result};
 use crate::sql::{Tx, Value};
 use crate::time;
+use frazil_common::principal::{ADMIN_ROLE, EMBEDDED_USER, PUBLIC_ROLE};
 
 pub(crate) const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_user(user_name VARCHAR PRIMARY KEY, password VARCHAR, \
      rsa_public_key VARCHAR, default_role VARCHAR, disabled BIGINT NOT NULL, comment VARCHAR, created_at VARCHAR NOT NULL); \
@@ -178,9 +177,13 @@ impl Databases {
 
     /// Forgets grants on objects of a database that it does not have any more, nor can have again. Those of the last day stay: an
     /// object's owner is noted before the object is committed.
-    pub async fn forget_grants(&self, database: Uuid, there: &BTreeSet<String>) -> Result<()> {
+    pub async fn forget_grants(&self, database: &Database) -> Result<()> {
         let records = self.access().await?;
-        let prefix = format!("{database}/");
+        let prefix = format!("{}/", database.id());
+        if !records.grants.iter().any(|grant| grant.object.as_str().starts_with(&prefix)) {
+            return Ok(());
+        }
+        let there = database.object_ids().await?;
         let since = SystemTime::now() - std::time::Duration::from_secs(24 * 3600);
         let gone = records.grants.iter().filter(|grant| {
             let within = grant.object.as_str().strip_prefix(&prefix);

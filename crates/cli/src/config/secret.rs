@@ -39,7 +39,7 @@ fn tls(options: &ClusterOptions) -> Result<Option<ClusterTls>, CommandError> {
     }
 }
 
-fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
+pub(super) fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
     match given(options)? {
         Given::Text(text) => checked(text, "cluster.secret"),
         Given::File(path) => read(&path),
@@ -54,7 +54,7 @@ fn cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandErro
     }
 }
 
-fn create_cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
+pub(super) fn create_cluster_secret(options: &ClusterOptions) -> Result<ClusterSecret, CommandError> {
     let Given::Nothing = given(options)? else { return cluster_secret(options) };
     let path = default_file(options);
     if !path.exists() {

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use frazil_common::ByteSize;
 
+use super::secret::{cluster_secret, create_cluster_secret};
 use super::*;
 
 fn sources(file: &str, environment: &[(&str, &str)]) -> (Sources, tempfile::TempDir) {
