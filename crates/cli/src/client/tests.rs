@@ -44,7 +44,7 @@ fn door(body: Vec<u8>) -> Client {
         .route("/api/v2/statements", post(answer))
         .route("/api/v2/statements/h", get(failed))
         .route("/api/v2/statements/bad", get(failed));
-    Client::in_process(router)
+    Client::in_process(router, &Access::default())
 }
 
 #[tokio::test]
