@@ -31,7 +31,7 @@ pub async fn perform(inner: &Inner, statement: &Statement, action: AccessAction)
             let done = change(AccessChange::CreateUser { name, if_not_exists, options }).await?;
             if !had_users {
                 // From now on nobody comes in without.
-                inner.log_out(EMBEDDED_USER);
+                inner.log_out(EMBEDDED_USER, statement);
             }
             status_row(done)
         }
@@ -41,7 +41,7 @@ pub async fn perform(inner: &Inner, statement: &Statement, action: AccessAction)
             let options = options(inner, settings).await?;
             let done = change(AccessChange::AlterUser { name: name.clone(), if_exists, options }).await?;
             if is_shut_out || has_new_password {
-                log_out(inner, &name).await?;
+                log_out(inner, &name, statement).await?;
             }
             status_row(done)
         }
@@ -71,7 +71,7 @@ pub async fn perform(inner: &Inner, statement: &Statement, action: AccessAction)
             };
             let done = change(records.0).await?;
             if let Some(name) = dropped {
-                inner.log_out(&name);
+                inner.log_out(&name, statement);
             }
             status_row(done)
         }
@@ -94,23 +94,22 @@ async fn options(inner: &Inner, settings: UserSettings) -> Result<UserOptions, F
 }
 
 /// Ends what a user has open, by its own spelling.
-async fn log_out(inner: &Inner, name: &str) -> Result<(), Failure> {
+async fn log_out(inner: &Inner, name: &str, by: &Statement) -> Result<(), Failure> {
     let access = inner.databases.access().await.map_err(Failure::from)?;
     if let Some(user) = access.user(name) {
-        inner.log_out(&user.name);
+        inner.log_out(&user.name, by);
     }
     Ok(())
 }
 
 impl Inner {
-    /// Ends a user's sessions, tokens of sessions, and statements.
-    fn log_out(&self, user: &str) {
+    /// Ends a user's sessions, tokens of sessions, and statements but the one that says so.
+    fn log_out(&self, user: &str, by: &Statement) {
         self.tokens.revoke_user(user);
         self.sessions.close_user(user);
         let open = self.statements.lock().all();
-        for statement in open.iter().filter(|one| one.request.principal.user().eq_ignore_ascii_case(user)) {
-            // Not the one that says so, if it is its own.
-            if !statement.is_committing() {
+        for statement in open.iter().filter(|one| one.id != by.id) {
+            if statement.request.principal.user().eq_ignore_ascii_case(user) {
                 statement.stop(Failure::new(ErrorCode::Cancelled, "the user was logged out"));
             }
         }

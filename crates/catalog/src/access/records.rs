@@ -9,6 +9,7 @@ use frazil_common::principal::{ADMIN_ROLE, PUBLIC_ROLE};
 use parking_lot::Mutex;
 
 use super::privilege::{ObjectId, ObjectKind, Privilege, Privileges};
+use super::store::NOBODY;
 
 /// A user as it is kept. Its `Debug` shows nothing that it logs in with.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,6 +94,13 @@ impl fmt::Debug for AccessRecords {
     }
 }
 
+impl Grant {
+    /// Unless that role was dropped.
+    pub fn grantee(&self) -> Option<&str> {
+        (self.role != NOBODY).then_some(self.role.as_str())
+    }
+}
+
 impl AccessRecords {
     /// Without users there is nobody to be told apart.
     pub fn has_users(&self) -> bool {
@@ -167,7 +175,8 @@ impl AccessRecords {
         rights
     }
 
-    /// The role that owns an object; what nobody owns is the administrators'.
+    /// The role that owns an object: what an administrator has made is the administrators', what a role has made that was dropped
+    /// since is that of a role which has no rights.
     pub fn owner(&self, object: &ObjectId) -> &str {
         let owner = self.grants.iter().find(|grant| grant.privilege == Privilege::Ownership && grant.object == *object);
         owner.map_or(ADMIN_ROLE, |grant| &grant.role)

@@ -35,6 +35,8 @@ const GRANTS_MAX: usize = 500_000;
 const TOKENS_MAX: usize = 20_000;
 const TOKENS_OF_USER_MAX: usize = 15;
 const NAME_BYTES_MAX: usize = 255;
+/// Owns what a role owned that was dropped. No role can be called so.
+pub(super) const NOBODY: &str = "\u{1}";
 
 /// What was read last.
 #[derive(Default)]
@@ -257,7 +259,10 @@ impl Changing<'_> {
                 if role == ADMIN_ROLE || role == PUBLIC_ROLE {
                     return Err(CatalogError::Invalid(format!("role \"{role}\" cannot be dropped")));
                 }
-                // What it owned is the administrators' from then on.
+                // What it owned is nobody's but the administrators', and its views have nobody's rights.
+                let sql = "UPDATE frazil_privilege SET role_name = $1 WHERE role_name = $2 AND privilege = $3";
+                let args = [Value::text(NOBODY), Value::text(role), Value::text(Privilege::Ownership.name())];
+                self.tx.execute("dropping a role", sql, &args).await?;
                 self.delete("frazil_role", "role_name", role).await?;
                 self.delete("frazil_role_member", "role_name", role).await?;
                 self.delete("frazil_privilege", "role_name", role).await?;

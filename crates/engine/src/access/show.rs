@@ -140,7 +140,7 @@ fn on_objects(grants: Vec<&Grant>, names: &HashMap<ObjectId, String>) -> Result<
         ("granted_on", texts(shown.iter().map(|(grant, _)| Some(grant.kind.name())))),
         ("name", texts(shown.iter().map(|(_, name)| Some(*name)))),
         ("granted_to", texts(shown.iter().map(|_| Some("ROLE")))),
-        ("grantee_name", texts(shown.iter().map(|(grant, _)| Some(grant.role.as_str())))),
+        ("grantee_name", texts(shown.iter().map(|(grant, _)| grant.grantee()))),
     ])
 }
 
