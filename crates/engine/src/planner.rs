@@ -302,6 +302,7 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, &lakes, &state).await;
         }
