@@ -26,7 +26,11 @@ const CATALOG: &str = "bound values";
 
 /// Puts the values in the place of the placeholders. A column is a placeholder's values, and there are as many as the statement has; a row
 /// is one run of the statement. Without values a placeholder is refused.
-pub fn bind(statement: &mut ParsedStatement, values: Option<&RecordBatch>, state: &SessionState) -> Result<(), Failure> {
+pub fn bind(
+    statement: &mut ParsedStatement,
+    values: Option<&RecordBatch>,
+    state: &SessionState,
+) -> Result<(), Failure> {
     let inner = match statement {
         ParsedStatement::Statement(inner) => inner.as_mut(),
         // An EXPLAIN is read by DataFusion, which keeps the statement that is explained.
@@ -140,10 +144,8 @@ fn put_columns(body: &mut SetExpr, refused: impl Fn() -> Failure) -> Result<(), 
     let SetExpr::Values(given) = body else { return Err(refused()) };
     let [row] = given.rows.as_mut_slice() else { return Err(refused()) };
     let mut select = parsed(&format!("SELECT 1 FROM \"{CATALOG}\".\"v\".\"rows\""));
-    let mut numbered = Put {
-        replace: |number| Ok(Expr::Identifier(Ident::with_quote('"', column_name(number)))),
-        next: 0,
-    };
+    let mut numbered =
+        Put { replace: |number| Ok(Expr::Identifier(Ident::with_quote('"', column_name(number)))), next: 0 };
     let mut items = Vec::new();
     for expr in std::mem::take(&mut row.content) {
         let mut expr = expr;
@@ -201,11 +203,16 @@ fn literal(bound: &ScalarValue) -> Option<Expr> {
         V::Binary(Some(bytes)) | V::LargeBinary(Some(bytes)) | V::BinaryView(Some(bytes)) => {
             value(Value::HexStringLiteral(bytes.iter().map(|byte| format!("{byte:02X}")).collect()))
         }
-        V::Decimal32(Some(_), ..) | V::Decimal64(Some(_), ..) | V::Decimal128(Some(_), ..) | V::Decimal256(Some(_), ..) => {
-            of_type(&text_of(bound)?, &bound.data_type())
-        }
-        V::Date32(Some(_)) | V::Date64(Some(_)) | V::Time32Second(Some(_)) | V::Time32Millisecond(Some(_))
-        | V::Time64Microsecond(Some(_)) | V::Time64Nanosecond(Some(_)) => of_type(&text_of(bound)?, &bound.data_type()),
+        V::Decimal32(Some(_), ..)
+        | V::Decimal64(Some(_), ..)
+        | V::Decimal128(Some(_), ..)
+        | V::Decimal256(Some(_), ..) => of_type(&text_of(bound)?, &bound.data_type()),
+        V::Date32(Some(_))
+        | V::Date64(Some(_))
+        | V::Time32Second(Some(_))
+        | V::Time32Millisecond(Some(_))
+        | V::Time64Microsecond(Some(_))
+        | V::Time64Nanosecond(Some(_)) => of_type(&text_of(bound)?, &bound.data_type()),
         V::TimestampSecond(Some(ticks), zone) => instant(*ticks, TimeUnit::Second, zone),
         V::TimestampMillisecond(Some(ticks), zone) => instant(*ticks, TimeUnit::Millisecond, zone),
         V::TimestampMicrosecond(Some(ticks), zone) => instant(*ticks, TimeUnit::Microsecond, zone),

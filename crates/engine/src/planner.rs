@@ -340,6 +340,7 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::check_columns(&statement)?;
         lake::look_back(&mut statement, &lakes, &state).await?;
         let declared = match &statement {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),

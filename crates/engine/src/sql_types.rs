@@ -11,8 +11,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTableOperation, DataType as SqlType, ExactNumberInfo, Expr, Statement, TimezoneInfo,
-    VisitMut, VisitorMut,
+    AlterColumnOperation, AlterTableOperation, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Statement,
+    TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 /// Digits of a number whose type says none.
@@ -135,7 +135,10 @@ fn custom(name: &str, arguments: &[String]) -> Result<Option<DataType>> {
         }
         "VARIANT" | "OBJECT" | "GEOGRAPHY" | "GEOMETRY" | "VECTOR" => {
             let hint = "keep JSON as VARCHAR";
-            return Err(DataFusionError::NotImplemented(format!("type {} is not supported: {hint}", name.to_uppercase())));
+            return Err(DataFusionError::NotImplemented(format!(
+                "type {} is not supported: {hint}",
+                name.to_uppercase()
+            )));
         }
         _ => return Ok(None),
     }))
@@ -146,7 +149,9 @@ fn decimal(precision: u64, scale: u64) -> Result<DataType> {
         (Ok(precision @ 1..=NUMBER_PRECISION), Ok(scale)) if scale as u8 <= precision => {
             Ok(DataType::Decimal128(precision, scale))
         }
-        _ => Err(DataFusionError::Plan(format!("type NUMBER({precision},{scale}) is not known: 38 digits are the most"))),
+        _ => {
+            Err(DataFusionError::Plan(format!("type NUMBER({precision},{scale}) is not known: 38 digits are the most")))
+        }
     }
 }
 
@@ -160,7 +165,7 @@ fn unit(decimals: Option<u64>) -> Result<TimeUnit> {
     })
 }
 
-/// Whole numbers have at least 18 digits, `FLOAT` has 64 bits, and a `DECIMAL` of which nothing is said has 38 digits and no decimals.
+/// Numbers with a point are exact, whole numbers have at least 18 digits, `FLOAT` has 64 bits, and a `DECIMAL` of which nothing is said has 38 digits and no decimals.
 pub fn as_snowflake_means(statement: &mut ParsedStatement) {
     let inner = match statement {
         ParsedStatement::Statement(inner) => inner.as_mut(),
@@ -188,6 +193,13 @@ impl VisitorMut for Widen {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
+            Expr::Value(found) => {
+                if let Value::Number(digits, false) = &found.value
+                    && let Some(exact) = exact_number(digits)
+                {
+                    *expr = exact;
+                }
+            }
             Expr::Cast { data_type, .. } => widen(data_type),
             Expr::TypedString(typed) => widen(&mut typed.data_type),
             _ => {}
@@ -196,12 +208,31 @@ impl VisitorMut for Widen {
     }
 }
 
+/// A number with a point, or of more digits than 64 bits hold, as a decimal. DataFusion would make it a floating-point number.
+fn exact_number(digits: &str) -> Option<Expr> {
+    if digits.contains(['e', 'E', '_']) || (!digits.contains('.') && digits.parse::<u64>().is_ok()) {
+        return None;
+    }
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, scale) = (whole.trim_start_matches('0').len(), decimals.len());
+    let precision = (whole + scale).max(1);
+    if precision > usize::from(NUMBER_PRECISION) {
+        return None;
+    }
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.to_owned()).into())),
+        data_type: SqlType::Decimal(ExactNumberInfo::PrecisionAndScale(precision as u64, scale as i64)),
+        array: false,
+        format: None,
+    })
+}
+
 fn widen(sql_type: &mut SqlType) {
     *sql_type = match sql_type {
-        SqlType::Float(ExactNumberInfo::None)
-        | SqlType::Real
-        | SqlType::Float4
-        | SqlType::Float8 => SqlType::DoublePrecision,
+        SqlType::Float(ExactNumberInfo::None) | SqlType::Real | SqlType::Float4 | SqlType::Float8 => {
+            SqlType::DoublePrecision
+        }
         SqlType::TinyInt(None) | SqlType::SmallInt(None) | SqlType::Int(None) | SqlType::Integer(None) => {
             SqlType::BigInt(None)
         }

@@ -38,9 +38,9 @@ use serde::Serialize;
 
 use crate::snowflake;
 
+pub use answer::json_bytes;
 use answer::{Refused, json};
 use client::Client;
-pub use answer::json_bytes;
 pub use request::read_body;
 
 /// What an operator can set of the REST API.
