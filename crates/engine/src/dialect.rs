@@ -5,7 +5,7 @@ use std::any::TypeId;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, ObjectName};
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -80,28 +80,18 @@ impl Dialect for FrazilDialect {
         GenericDialect.is_identifier_part(ch)
     }
 
-    /// `current_user()`: the parser takes the word for a function of its own without parentheses, as the standard has it.
-    fn parse_prefix(&self, parser: &mut Parser) -> Option<std::result::Result<Expr, ParserError>> {
-        let name = match &parser.peek_token_ref().token {
-            Token::Word(word) if word.keyword == Keyword::CURRENT_USER => word.to_ident(parser.peek_token_ref().span),
-            _ => return None,
-        };
-        if !matches!(parser.peek_nth_token_ref(1).token, Token::LParen)
-            || !matches!(parser.peek_nth_token_ref(2).token, Token::RParen)
-        {
+    /// `current_user()`: the parser takes it for a keyword, which has no parentheses.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let Token::Word(word) = parser.peek_nth_token_ref(0).token.clone() else { return None };
+        let called =
+            parser.peek_nth_token_ref(1).token == Token::LParen && parser.peek_nth_token_ref(2).token == Token::RParen;
+        if word.keyword != Keyword::CURRENT_USER || !called {
             return None;
         }
-        (0..3).for_each(|_| parser.advance_token());
-        Some(Ok(Expr::Function(Function {
-            name: ObjectName::from(vec![name]),
-            uses_odbc_syntax: false,
-            parameters: FunctionArguments::None,
-            args: FunctionArguments::None,
-            null_treatment: None,
-            filter: None,
-            over: None,
-            within_group: vec![],
-        })))
+        for _ in 0..3 {
+            parser.next_token();
+        }
+        Some(Parser::new(&GenericDialect).try_with_sql("\"current_user\"()").and_then(|mut call| call.parse_expr()))
     }
 
     fn supports_table_versioning(&self) -> bool {

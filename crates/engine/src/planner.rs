@@ -32,11 +32,10 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
-use crate::session_functions;
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{bindings, dialect, explain, session, session_statements, sql_types};
+use crate::{bindings, dialect, explain, session, session_functions, session_statements, sql_types};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -201,6 +200,7 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, lakes, &state).await;
         }
@@ -238,6 +238,7 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::check_columns(&statement)?;
         lake::look_back(&mut statement, lakes, &state).await?;
         let declared = match &statement {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
