@@ -13,7 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::database::{Database, Doomed};
+use crate::database::Database;
+use crate::pins::Doomed;
 use crate::error::Result;
 use crate::ids::{SnapshotId, TableId};
 use crate::load::all_locations;

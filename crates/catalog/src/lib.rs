@@ -19,9 +19,13 @@ mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod pins;
 mod secrets;
 
 mod files;
+mod file_cache;
+mod file_list;
+mod file_rows;
 mod prune;
 mod scalar;
 mod statistics_column;
@@ -46,7 +50,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use database::{CommittedRequest, Database, MappedColumn, Pin};
+pub use database::{CommittedRequest, Database, MappedColumn};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
 pub use error::{CatalogError, Named, Result};
 pub use expire::{Expiry, RemovableFile};
@@ -54,6 +58,7 @@ pub use external::ExternalTable;
 pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFile, NewDeleteFile, TableStatistics};
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
+pub use pins::Pin;
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};

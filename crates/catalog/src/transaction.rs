@@ -14,7 +14,8 @@ use std::time::SystemTime;
 use frazil_common::StatementId;
 
 use crate::commit;
-use crate::database::{Database, Pin};
+use crate::database::Database;
+use crate::pins::Pin;
 use crate::error::{CatalogError, Result};
 use crate::files::{
     DataFile, DeleteFile, DeleteRow, FileFilter, FileRow, NewDataFile, NewDeleteFile, StatisticsRow, TableStatistics,
