@@ -91,6 +91,18 @@ impl Database {
         self.with_files(view, table, columns, |files| files.statistics(view.snapshot.id, columns)).await
     }
 
+    /// About how many distinct values columns have, by what was sketched as they were written; `None` where too little of a column
+    /// was.
+    pub async fn distinct_counts(
+        &self,
+        view: &SnapshotView,
+        table: TableId,
+        columns: &[ColumnId],
+    ) -> Result<Vec<Option<u64>>> {
+        let table = view.table_by_id(table)?;
+        self.with_files(view, table, &[], |files| files.distinct_counts(view.snapshot.id, columns)).await
+    }
+
     async fn with_files<T>(
         &self,
         view: &SnapshotView,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::error::{CatalogError, Result};
-use crate::files::{DataFile, DeleteFile};
 use crate::file_rows::FileRow;
+use crate::files::{DataFile, DeleteFile};
 use crate::ids::{DataFileId, DeleteFileId, SnapshotId};
 use crate::model::{Place, Table};
 
@@ -164,11 +164,10 @@ impl FileList {
     /// Whether a file's counts are those of what a reader will find.
     pub(crate) fn is_plain(&self, file: &Entry, snapshot: SnapshotId) -> bool {
         let later = |partial_max: Option<i64>| partial_max.is_some_and(|max| max > snapshot.0);
-        self.extras.get(&file.id).is_none_or(|extra| {
-            extra.mapping_id.is_none() && extra.not_readable.is_none() && !later(extra.partial_max)
-        }) && self
-            .delete_at(file, snapshot)
-            .is_none_or(|delete| delete.is_parquet && !later(delete.partial_max))
+        self.extras
+            .get(&file.id)
+            .is_none_or(|extra| extra.mapping_id.is_none() && extra.not_readable.is_none() && !later(extra.partial_max))
+            && self.delete_at(file, snapshot).is_none_or(|delete| delete.is_parquet && !later(delete.partial_max))
     }
 
     /// As readers see it, without statistics.

@@ -17,6 +17,7 @@ use crate::files::{DataFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, SnapshotId, TableId};
 use crate::model::Table;
 use crate::prune::ColumnStatistics;
+use crate::sketches::DistinctCounts;
 use crate::snapshot::Snapshot;
 use crate::sql::{Sql, Tx, Value};
 use crate::statistics_column::{StatisticsColumn, StatisticsSum};
@@ -28,6 +29,7 @@ pub(crate) struct TableFiles {
     synced: Option<(SnapshotId, i64)>,
     files: FileList,
     columns: HashMap<ColumnId, StatisticsColumn>,
+    distinct: DistinctCounts,
     /// The last snapshot that changed the table's files.
     changed: i64,
     sums: SumCache,
@@ -137,6 +139,7 @@ impl TableFiles {
         self.columns = columns;
         read_deletes_and_ends(tx, table, new.start, synced.0, &mut self.files).await?;
         self.changed = self.files.last_change();
+        self.distinct = DistinctCounts::read(tx, table).await?;
         Ok(())
     }
 
@@ -192,6 +195,12 @@ impl TableFiles {
         total.columns =
             columns.iter().map(|id| self.sums.column(snapshot, *id, || self.sum_column(snapshot, *id))).collect();
         total
+    }
+
+    /// About how many distinct values each column has.
+    pub(crate) fn distinct_counts(&self, snapshot: SnapshotId, columns: &[ColumnId]) -> Vec<Option<u64>> {
+        let rows = self.statistics(snapshot, &[]).rows;
+        columns.iter().map(|id| self.distinct.of(snapshot, *id, rows)).collect()
     }
 
     fn sum_table(&self, snapshot: SnapshotId) -> TableStatistics {

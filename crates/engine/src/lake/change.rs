@@ -2,7 +2,8 @@
 
 use datafusion::execution::TaskContext;
 use frazil_catalog::{
-    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction, View,
+    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, NewSketches, Result, SecretRecord, TableId,
+    Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 
@@ -242,12 +243,14 @@ impl Written {
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
         let (mut counts, mut gone, mut rows) = (Counts::default(), 0, 0);
         let (mut added, mut removed, mut deletes, mut counted) = (Vec::new(), Vec::new(), Vec::new(), false);
+        let mut sketches = NewSketches::default();
         for report in reports {
             match report {
                 Report::Written(file) => {
                     rows += file.rows;
                     added.push(file.into_data_file(table));
                 }
+                Report::Sketched(sketch) => sketches.merge(sketch.into_sketches(table)),
                 Report::Counted { inserted, updated } => {
                     counts.inserted += inserted;
                     counts.updated += updated;
@@ -272,7 +275,8 @@ impl Written {
             let (files, bytes) = (added.len() as i64, added.iter().map(|file| file.size_bytes).sum());
             let answer = compaction.answer(files, bytes);
             let compacted = self.transaction.compact(self.table, &compaction.taken, added);
-            compacted.map_err(|error| to_failure(&error))?;
+            let sketched = compacted.and_then(|()| self.transaction.add_sketches(self.table, sketches));
+            sketched.map_err(|error| to_failure(&error))?;
             return Ok((*self.transaction, answer));
         }
         // Without changes of rows that are there, all that was written is new.
@@ -284,7 +288,8 @@ impl Written {
         let put = || {
             self.transaction.remove_files(self.table, &removed)?;
             self.transaction.add_delete_files(self.table, deletes)?;
-            self.transaction.add_files(self.table, added).map(|_| ())
+            self.transaction.add_files(self.table, added)?;
+            self.transaction.add_sketches(self.table, sketches)
         };
         put().map_err(|error| to_failure(&error))?;
         Ok((*self.transaction, self.kind.answer(counts)))

@@ -2,8 +2,8 @@
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
-//! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
-//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `statements` (what the
+//! (columns of files by id, whatever they were called then), `files` and `column_statistics` (which files a table has, what is known of its columns), `places` (where rows are), `write` (rows to Parquet files, on executors),
+//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `report` (what was written, as rows), `sketches` (how many distinct values that was), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
@@ -11,6 +11,7 @@ mod bloom_filters;
 mod change;
 mod clone;
 mod clustering;
+mod column_statistics;
 mod columns;
 mod ddl;
 mod defaults;
@@ -32,6 +33,7 @@ mod pruned;
 mod report;
 mod rows;
 mod show;
+mod sketches;
 mod snapshots;
 mod statements;
 mod table;
@@ -53,7 +55,7 @@ pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
-pub use files::table_function as files_function;
+pub use files::table_functions;
 pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};

@@ -242,6 +242,20 @@ impl LakeTable {
         Ok((splits, statistics))
     }
 
+    /// Adds how many distinct values columns have in the whole table, and so at most in a scan of its files.
+    async fn count_distinct(&self, statistics: &mut Statistics, columns: &[usize]) -> Result<()> {
+        let ids: Vec<_> = columns.iter().map(|index| self.table.columns[*index].id).collect();
+        let counts = self.seen.distinct_counts(self.table.id, &ids).await.map_err(to_datafusion)?;
+        let rows = statistics.num_rows.get_value().copied().unwrap_or(usize::MAX);
+        for (index, count) in columns.iter().zip(counts) {
+            let Some(count) = count.and_then(|count| usize::try_from(count).ok()) else { continue };
+            if let Some(column) = statistics.column_statistics.get_mut(*index) {
+                column.distinct_count = Precision::Inexact(count.min(rows));
+            }
+        }
+        Ok(())
+    }
+
     fn statistics_of(&self, file: &DataFile, columns: &[usize], known: &[CatalogStatistics]) -> Statistics {
         // What a delete file leaves over may have other bounds, and at an old snapshot it is not told how many rows it has.
         let deleted = file.delete_file.as_ref();
@@ -388,7 +402,8 @@ impl TableProvider for LakeTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let columns = self.columns_of_scan(projection, filters);
-        let (splits, statistics) = self.with_statistics(&files, &columns).await?;
+        let (splits, mut statistics) = self.with_statistics(&files, &columns).await?;
+        self.count_distinct(&mut statistics, &columns).await?;
         let groups = FileGroup::new(splits).split_files(state.config().target_partitions().max(1));
         self.scan_of(state, groups, statistics, projection, limit)
     }

@@ -250,7 +250,7 @@ impl Begun {
         let path_of = |report| match report {
             Report::Written(file) => Some(file.path),
             Report::Deleted(deleted) => deleted.delete_file.map(|file| file.path),
-            Report::Counted { .. } | Report::Staged(_) => None,
+            Report::Counted { .. } | Report::Sketched(_) | Report::Staged(_) => None,
         };
         for name in read_reports(std::slice::from_ref(reports))?.into_iter().filter_map(path_of) {
             let path = store_path(&format!("{location}{name}"));

@@ -40,6 +40,7 @@ use uuid::Uuid;
 use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
 use super::columns::scalar_of;
 use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
+use super::sketches::ColumnSketches;
 use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
@@ -154,6 +155,7 @@ pub(super) struct PartitionWriter {
     begun: Begun,
     open: Option<OpenFile>,
     written: Vec<Report>,
+    sketches: ColumnSketches,
     rows_written: Count,
     bytes_written: Count,
 }
@@ -178,7 +180,8 @@ impl PartitionWriter {
     ) -> Self {
         let (rows_written, bytes_written) = (Count::new(), Count::new());
         let (open, written, begun) = (None, Vec::new(), Begun::new(store.clone()));
-        Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written }
+        let sketches = ColumnSketches::new(&schema);
+        Self { target, schema, store, reservation, begun, open, written, sketches, rows_written, bytes_written }
     }
 
     /// Its rows and bytes are among an operator's metrics.
@@ -224,6 +227,7 @@ impl PartitionWriter {
     /// Ends the last file. Returns what was written.
     pub(super) async fn finish(&mut self) -> Result<Vec<Report>> {
         self.close().await?;
+        self.written.extend(self.sketches.report().map(Report::Sketched));
         Ok(std::mem::take(&mut self.written))
     }
 
@@ -240,6 +244,7 @@ impl PartitionWriter {
         for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
             *has_nan = *has_nan || contains_nan(column);
         }
+        self.sketches.add(&batch);
         for slice in slices(&batch) {
             file.writer.write(&slice).await.map_err(|error| self.named(error))?;
             if file.writer.in_progress_size() > ROW_GROUP_BYTES || file.writer.memory_size() > ROW_GROUP_MEMORY {
