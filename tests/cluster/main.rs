@@ -35,6 +35,7 @@ mod random_queries;
 mod random_writes;
 mod refusals;
 mod secrets;
+mod sketches;
 mod sqllogic;
 mod stage_graphs;
 mod stages;

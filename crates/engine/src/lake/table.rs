@@ -46,7 +46,7 @@ const STATISTICS_MAX: usize = 100_000;
 const ASKED_MAX: usize = 8;
 
 /// Files that may have rows within the ranges.
-type AskedFiles = (Vec<ColumnRange>, Arc<[DataFile]>);
+type AskedFiles = (Vec<ColumnRange>, Arc<Vec<DataFile>>);
 
 #[derive(Clone)]
 pub struct LakeTable {
@@ -92,14 +92,14 @@ impl LakeTable {
     }
 
     /// The files that may hold a row for which all filters are true, without statistics.
-    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<[DataFile]>> {
+    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<Vec<DataFile>>> {
         let conjuncts = filters.iter().flat_map(|filter| split_conjunction(filter));
         let ranges: Vec<ColumnRange> = conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect();
         if let Some((_, files)) = self.asked.lock().iter().find(|(asked, _)| *asked == ranges) {
             return Ok(files.clone());
         }
         let filter = FileFilter { ranges: ranges.clone(), statistics: Vec::new() };
-        let files: Arc<[DataFile]> = self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?.into();
+        let files = Arc::new(self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?);
         let mut asked = self.asked.lock();
         if asked.len() < ASKED_MAX {
             asked.push((ranges, files.clone()));
