@@ -81,7 +81,6 @@ async fn estimates_are_near_however_many_wrote() {
     assert_eq!(distinct(&cluster, "t", "late").await, None);
     run(&cluster, "INSERT INTO t (id, late) VALUES (1, 1)").await;
     assert_eq!(distinct(&cluster, "t", "late").await, None);
-    cluster.stop().await;
 }
 
 #[tokio::test]
@@ -121,7 +120,6 @@ async fn every_version_has_its_own() {
     run(&cluster, "DROP TABLE t").await;
     run(&cluster, "UNDROP TABLE t").await;
     assert_eq!(distinct(&cluster, "t", "id").await, Some(2));
-    cluster.stop().await;
 }
 
 #[tokio::test]
@@ -134,5 +132,4 @@ async fn plans_go_by_them() {
     // A filter that leaves a hundredth of the rows leaves no more values than rows.
     let few = groups(&cluster, "t", "id").await.zip(groups(&cluster, "(SELECT * FROM t WHERE id < 1000)", "id").await);
     assert!(few.is_some_and(|(all, few)| few < all / 10), "{few:?}");
-    cluster.stop().await;
 }

@@ -44,6 +44,8 @@ const LIST_MAX: usize = 64;
 const STATISTICS_MAX: usize = 100_000;
 /// Lists of a statement's files that are kept, by what was asked of them.
 const ASKED_MAX: usize = 8;
+/// Of so many files each: longer lists are made anew, rather than held beside the splits that are made of them.
+const ASKED_FILES_MAX: usize = 100_000;
 
 /// Files that may have rows within the ranges.
 type AskedFiles = (Vec<ColumnRange>, Arc<Vec<DataFile>>);
@@ -101,7 +103,7 @@ impl LakeTable {
         let filter = FileFilter { ranges: ranges.clone(), statistics: Vec::new() };
         let files = Arc::new(self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?);
         let mut asked = self.asked.lock();
-        if asked.len() < ASKED_MAX {
+        if asked.len() < ASKED_MAX && files.len() <= ASKED_FILES_MAX {
             asked.push((ranges, files.clone()));
         }
         Ok(files)
@@ -403,6 +405,7 @@ impl TableProvider for LakeTable {
         }
         let columns = self.columns_of_scan(projection, filters);
         let (splits, mut statistics) = self.with_statistics(&files, &columns).await?;
+        drop(files);
         self.count_distinct(&mut statistics, &columns).await?;
         let groups = FileGroup::new(splits).split_files(state.config().target_partitions().max(1));
         self.scan_of(state, groups, statistics, projection, limit)
