@@ -12,7 +12,9 @@
 
 mod support;
 
+mod bucket_vacuum;
 mod buckets;
+mod changed_files;
 mod command_line;
 mod cuts;
 mod defaults;

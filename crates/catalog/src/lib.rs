@@ -19,6 +19,8 @@ mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod clone_database;
+mod requests;
 mod secrets;
 
 mod files;
@@ -55,6 +57,7 @@ pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFi
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
+pub use requests::{DoneRequest, Request};
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};

@@ -40,8 +40,8 @@ pub(crate) async fn regularly(inner: Arc<Inner>) {
 /// One at a time: two would remove the same files.
 async fn run(inner: &Inner, only: Option<&str>, options: VacuumOptions) -> Result<Vec<Vacuumed>, Failure> {
     let _turn = inner.vacuuming.lock().await;
-    let env = inner.planner.file_env().await?;
-    vacuum(&inner.databases, &env, only, options).await
+    let (env, stores) = inner.planner.file_stores().await?;
+    vacuum(&inner.databases, (&env, &stores), only, options).await
 }
 
 fn options(options: &CoordinatorOptions) -> VacuumOptions {

@@ -54,7 +54,7 @@ pub enum Change {
 impl Change {
     /// Returns what the user is told.
     pub async fn perform(self, databases: &Databases, info: CommitInfo) -> Result<String, Failure> {
-        let request = info.request_id.as_deref();
+        let request = info.request();
         let done = match self {
             Self::CreateDatabase { name, if_not_exists } => {
                 let created = databases.create_for(&name, Some(DEFAULT_SCHEMA), request).await;
@@ -87,13 +87,12 @@ impl Change {
                 let query = |view: &View| {
                     query_elsewhere(view, from, to).map_err(|failure| CatalogError::Invalid(failure.message))
                 };
-                match databases.clone_database(&source, at, &name, query, info).await {
+                match databases.clone_database(&source, at, &name, Some(DEFAULT_SCHEMA), query, info.clone()).await {
                     Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     cloned => {
-                        let database = cloned.map_err(|error| to_failure(&error))?;
-                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        cloned.map_err(|error| to_failure(&error))?;
                         format!("database {name} cloned from {source}")
                     }
                 }
@@ -116,7 +115,7 @@ impl Change {
                 }
             }
             Self::Commit { transaction, done } => {
-                transaction.commit(info).await.map_err(|error| to_failure(&error))?;
+                transaction.commit(info.clone()).await.map_err(|error| to_failure(&error))?;
                 done
             }
             Self::Nothing { done } => done,
