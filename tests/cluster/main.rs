@@ -36,6 +36,7 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod registry;
 mod secrets;
 mod sqllogic;
 mod stage_graphs;

@@ -247,7 +247,8 @@ impl Databases {
 
     /// To one that is registered as dropped.
     pub(crate) async fn give_name(&self, tx: &mut Tx, id: Uuid, name: &str) -> Result<()> {
-        let sql = "UPDATE frazil_database SET name = $1, dropped_at = NULL WHERE database_id = $2 AND dropped_at IS NOT NULL";
+        let sql =
+            "UPDATE frazil_database SET name = $1, dropped_at = NULL WHERE database_id = $2 AND dropped_at IS NOT NULL";
         match tx.execute("naming a database", sql, &[Value::text(name), Value::text(id.to_string())]).await? {
             0 => Err(CatalogError::UndefinedDatabase(name.to_owned())),
             _ => Ok(()),

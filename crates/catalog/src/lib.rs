@@ -14,12 +14,12 @@ mod model;
 mod snapshot;
 
 mod change_counter;
+mod clone_database;
 mod database;
 mod databases;
 mod lake_tables;
 mod load;
 mod lock;
-mod clone_database;
 mod requests;
 mod secrets;
 
@@ -40,6 +40,8 @@ mod ledger;
 mod stages;
 mod transaction;
 
+mod retention;
+
 mod packed;
 mod sql;
 mod time;
@@ -58,6 +60,7 @@ pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId,
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
 pub use requests::{DoneRequest, Request};
+pub use retention::RetentionScope;
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use crate::database::Database;
-use crate::expire::UNSEEN;
 use crate::error::{CatalogError, Result};
+use crate::expire::UNSEEN;
 use crate::ids::SchemaId;
 use crate::sql::{Row, Tx, Value};
 use crate::time;

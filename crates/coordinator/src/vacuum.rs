@@ -12,6 +12,7 @@ use crate::service::Inner;
 
 pub async fn statement(inner: &Inner, request: VacuumRequest) -> Result<RecordBatch, Failure> {
     let mut options = options(&inner.options);
+    options.is_forced = request.retention.is_some();
     options.retention = request.retention.unwrap_or(options.retention);
     options.dry_run = request.dry_run;
     vacuumed_rows(&run(inner, request.database.as_deref(), options).await?)
@@ -47,6 +48,7 @@ async fn run(inner: &Inner, only: Option<&str>, options: VacuumOptions) -> Resul
 fn options(options: &CoordinatorOptions) -> VacuumOptions {
     VacuumOptions {
         retention: Duration::from_secs(options.retention_s),
+        is_forced: false,
         orphan_grace: Duration::from_secs(options.orphan_grace_s),
         files_max: options.vacuum_files_max.max(1),
         dry_run: false,

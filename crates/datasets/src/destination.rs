@@ -53,7 +53,9 @@ impl Destination {
                 let bucket = url.host_str().filter(|host| !host.is_empty());
                 let bucket = bucket.ok_or_else(|| wrong(format!("names no bucket: write {scheme}://bucket/prefix")))?;
                 if !url.username().is_empty() || (scheme.starts_with('a') && bucket.contains('.')) {
-                    return Err(wrong("names an account, which the environment does: write az://container/prefix".into()));
+                    return Err(wrong(
+                        "names an account, which the environment does: write az://container/prefix".into(),
+                    ));
                 }
                 let prefix = Path::from_url_path(url.path()).map_err(|e| wrong(format!("has a bad path: {e}")))?;
                 let store = open(scheme, bucket).map_err(|e| wrong(format!("cannot be used: {e}")))?;

@@ -56,8 +56,8 @@ use crate::lake::{
     with_virtual_columns, without_virtual_columns,
 };
 use crate::scan::NamingSource;
-use crate::storage::Unchanged;
 use crate::stages::{LoadShape, StagedSource, UnloadExec, UnloadTarget};
+use crate::storage::Unchanged;
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]

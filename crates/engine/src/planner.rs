@@ -625,6 +625,9 @@ async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionSt
         OwnStatement::Rename { kind, name, to } => {
             lake::plan_rename(kind, &name, &to, lakes, state).map(Planned::Change)
         }
+        OwnStatement::Retention { kind, name, days } => {
+            lake::plan_retention(kind, &name, days, lakes, state).map(Planned::Change)
+        }
         OwnStatement::ShowSnapshots { database } => {
             lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)
         }

@@ -20,9 +20,9 @@ use crate::secrets;
 
 pub use buckets::ObjectStores;
 pub use provider::plain_scheme;
-pub use uploads::{OpenUpload, Uploads};
-pub(crate) use unchanged::{Unchanged, is_same_version, tag_of};
 use provider::{Provider, endpoint_url};
+pub(crate) use unchanged::{Unchanged, is_same_version, tag_of};
+pub use uploads::{OpenUpload, Uploads};
 
 /// What an operator can set of storage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -120,9 +120,8 @@ impl StorageOptions {
 
     /// A URL below which databases keep their files, in the spelling that is used within.
     pub fn check_warehouse(url: &str) -> Result<String, Failure> {
-        let invalid = |why: &str| {
-            Err(Failure::new(ErrorCode::InvalidArgument, format!("coordinator.warehouse: {url:?} {why}")))
-        };
+        let invalid =
+            |why: &str| Err(Failure::new(ErrorCode::InvalidArgument, format!("coordinator.warehouse: {url:?} {why}")));
         match url.split_once("://") {
             Some(("file", _)) => Ok(url.to_owned()),
             Some((scheme, _)) if Provider::of_scheme(scheme).is_some() => plain_url(url).or_else(invalid),
@@ -133,7 +132,8 @@ impl StorageOptions {
     /// Whether a secret may have its endpoint, and opens anything.
     pub fn check_secret(&self, secret: &SecretRecord) -> Result<(), Failure> {
         self.check_endpoint(secret)?;
-        let Some(provider) = Provider::of_scheme(secrets::Kind::from_name(&secret.kind)?.schemes()[0].trim_end_matches("://"))
+        let Some(provider) =
+            Provider::of_scheme(secrets::Kind::from_name(&secret.kind)?.schemes()[0].trim_end_matches("://"))
         else {
             return Ok(());
         };
@@ -219,7 +219,9 @@ fn plain_url(location: &str) -> Result<String, &'static str> {
     let url = Url::parse(&plain_scheme(location)).map_err(|_| "is not a URL")?;
     let is_azure = url.scheme() == Provider::Azure.scheme();
     if is_azure && (!url.username().is_empty() || url.host_str().is_some_and(|host| host.contains('.'))) {
-        return Err("names a storage account: write az://container/path; the account is the secret's, or storage.azure_account");
+        return Err(
+            "names a storage account: write az://container/path; the account is the secret's, or storage.azure_account",
+        );
     }
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
         return Err("has a user, a query or a fragment, which the URL of a file has not here");

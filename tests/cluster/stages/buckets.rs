@@ -86,7 +86,8 @@ async fn stages_in(dialect: Dialect) {
 
     unload_and_load(&cluster, &bucket).await;
     run(&cluster, "drop stage own").await;
-    let left: Vec<_> = bucket.keys().into_iter().filter(|key| key.contains(".stages") || key.contains(".frazil")).collect();
+    let left: Vec<_> =
+        bucket.keys().into_iter().filter(|key| key.contains(".stages") || key.contains(".frazil")).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(!dialect.has_aborts() || bucket.uploads_open() == 0, "{:?}", bucket.seen());
     assert_eq!(bucket.seen().refused, 0);
@@ -95,13 +96,15 @@ async fn stages_in(dialect: Dialect) {
 async fn unload_and_load(cluster: &Cluster, bucket: &Bucket) {
     let tables = data::tpch().await;
     data::register(cluster, tables).await;
-    let expected = Oracle::over(tables).await.run(&Request::new("select * from orders")).await.expect("the oracle reads it");
+    let expected =
+        Oracle::over(tables).await.run(&Request::new("select * from orders")).await.expect("the oracle reads it");
     run(cluster, "create table back as select * from orders limit 0").await;
     for (place, format, more) in [
         ("@own/parquet/", "type = parquet", "max_file_size = 200000"),
         ("@theirs/csv/", "type = csv field_optionally_enclosed_by = '\\x22'", "max_file_size = 100000"),
     ] {
-        let unload = Request::new(format!("copy into {place} from orders file_format = ({format}) {more}")).partitions(3);
+        let unload =
+            Request::new(format!("copy into {place} from orders file_format = ({format}) {more}")).partitions(3);
         cluster.run(&unload).await.unwrap_or_else(|refusal| panic!("{place}: {refusal}"));
         let again = cluster.run(&unload).await.expect_err("there are files");
         assert_eq!(again.sql_state.as_deref(), Some("42710"), "{again}");

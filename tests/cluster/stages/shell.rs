@@ -2,7 +2,7 @@
 
 use crate::support::cluster::binary;
 
-use super::{walk};
+use super::walk;
 
 #[test]
 fn files_are_put_and_got_by_the_shell() {

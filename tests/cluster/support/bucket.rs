@@ -358,9 +358,8 @@ impl Contents {
         if wanted.is_some_and(|wanted| wanted != tag) {
             return refusal(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
         }
-        let answer = |status| {
-            response(status).header(header::ETAG, &tag).header(header::LAST_MODIFIED, object.modified_http())
-        };
+        let answer =
+            |status| response(status).header(header::ETAG, &tag).header(header::LAST_MODIFIED, object.modified_http());
         if method == Method::HEAD {
             self.seen.heads += 1;
             let answer = answer(StatusCode::OK).header(header::CONTENT_LENGTH, object.bytes.len());

@@ -2,7 +2,8 @@
 
 use datafusion::execution::TaskContext;
 use frazil_catalog::{
-    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction, View,
+    At, CatalogError, CommitInfo, DataFileId, Database, Databases, IfExists, Result, RetentionScope, SecretRecord, TableId,
+    Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 
@@ -39,6 +40,12 @@ pub enum Change {
     DropSecret {
         name: String,
         if_exists: bool,
+    },
+    SetRetention {
+        database: Database,
+        scope: RetentionScope,
+        days: Option<u32>,
+        done: String,
     },
     /// A transaction with all it takes, and what the user is told.
     Commit {
@@ -113,6 +120,11 @@ impl Change {
                         return Err(Failure::new(ErrorCode::UndefinedObject, format!("secret \"{name}\" not found")));
                     }
                 }
+            }
+            // Sent again it does the same, so its request is not noted.
+            Self::SetRetention { database, scope, days, done } => {
+                database.set_retention(scope, days).await.map_err(|error| to_failure(&error))?;
+                done
             }
             Self::Commit { transaction, done } => {
                 transaction.commit(info.clone()).await.map_err(|error| to_failure(&error))?;

@@ -78,10 +78,7 @@ impl Leftovers<'_> {
     }
 
     /// Internal stages of schemas that no snapshot has any more, with their files.
-    pub(super) async fn of_forgotten_schemas(
-        &self,
-        database: &Database,
-    ) -> Result<Vec<(Stage, Vec<String>)>, Failure> {
+    pub(super) async fn of_forgotten_schemas(&self, database: &Database) -> Result<Vec<(Stage, Vec<String>)>, Failure> {
         let mut found = Vec::new();
         for stage in database.stages_without_schema().await.map_err(|error| to_failure(&error))? {
             let files = match &stage.url {
@@ -133,10 +130,8 @@ impl Leftovers<'_> {
 
     async fn uploads_below(&self, place: &str, is_warehouse: bool) -> object_store::Result<usize> {
         let Some(uploads) = self.stores.uploads(place)? else { return Ok(0) };
-        let prefix = store_path(place).map_err(|error| object_store::Error::Generic {
-            store: "object store",
-            source: Box::new(error),
-        })?;
+        let prefix = store_path(place)
+            .map_err(|error| object_store::Error::Generic { store: "object store", source: Box::new(error) })?;
         let prefix = match prefix.as_ref() {
             "" => String::new(),
             prefix => format!("{prefix}/"),

@@ -41,8 +41,10 @@ const REMOVALS: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct VacuumOptions {
-    /// How long a moment can be looked at.
+    /// How long a moment can be looked at, where a database says nothing else.
     pub retention: Duration,
+    /// The statement says how long: what databases and their parts say does not count.
+    pub is_forced: bool,
     /// Age at which a file that nobody refers to is taken for that of a failed write.
     pub orphan_grace: Duration,
     /// Of one run; the next one goes on.
@@ -129,13 +131,18 @@ impl Run<'_> {
     /// Databases that were dropped too long ago to come back.
     async fn purge(&self) -> Result<Vec<Vacuumed>, Failure> {
         let mut done = Vec::new();
+        let all = self.databases.all().await.map_err(|error| to_failure(&error))?;
         for record in self.databases.list().await.map_err(|error| to_failure(&error))? {
-            if record.dropped_at.is_none_or(|dropped| dropped > self.limit) {
+            let limit = match all.iter().find(|one| one.data_path() == record.data_path) {
+                Some(database) => self.limit_of(database).await?,
+                None => self.limit,
+            };
+            if record.dropped_at.is_none_or(|dropped| dropped > limit) {
                 continue;
             }
             let mut purged = Vacuumed { database: record.name.clone(), is_purged: true, ..Default::default() };
             if !self.options.dry_run {
-                let staged = self.staged_files_of_dropped(&record.data_path).await;
+                let staged = self.staged_files_of(all.iter().find(|one| one.data_path() == record.data_path)).await;
                 match self.databases.purge(record.id).await {
                     Ok(mut paths) => {
                         paths.extend(staged);
@@ -154,12 +161,13 @@ impl Run<'_> {
     }
 
     /// Of a database's internal stages, which go with it.
-    async fn staged_files_of_dropped(&self, data_path: &str) -> Vec<String> {
-        let Ok(all) = self.databases.all().await else { return Vec::new() };
-        let Some(database) = all.iter().find(|one| one.data_path() == data_path) else { return Vec::new() };
+    async fn staged_files_of(&self, dropped: Option<&Database>) -> Vec<String> {
+        let Some(database) = dropped else { return Vec::new() };
         let mut files = Vec::new();
         for stage in database.stages().await.unwrap_or_default().iter().filter(|stage| stage.url.is_none()) {
-            files.extend(self.leftovers(self.start).all_files(&database.stage_directory(stage)).await.unwrap_or_default());
+            files.extend(
+                self.leftovers(self.start).all_files(&database.stage_directory(stage)).await.unwrap_or_default(),
+            );
         }
         files
     }
@@ -169,9 +177,24 @@ impl Run<'_> {
         Leftovers { env: self.env, stores: self.stores, before, dry_run, max }
     }
 
+    /// What was superseded before goes. A snapshot is of the whole database, so the longest time that any part of it asks for counts.
+    async fn limit_of(&self, database: &Database) -> Result<SystemTime, Failure> {
+        if self.options.is_forced {
+            return Ok(self.limit);
+        }
+        let (own, parts) = database.retention().await.map_err(|error| to_failure(&error))?;
+        let retention = own.unwrap_or(self.options.retention).max(parts.unwrap_or_default());
+        let retention = match self.databases.is_shared() {
+            true => retention.max(self.options.others_limit),
+            false => retention,
+        };
+        Ok(self.start.checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
     /// Returns the numbers of snapshots and of files.
     async fn expire(&self, database: &Database, all: &[Database]) -> Result<(usize, usize), Failure> {
-        let expiry = Expiry { superseded_before: Some(self.limit), ..Expiry::default() };
+        let limit = self.limit_of(database).await?;
+        let expiry = Expiry { superseded_before: Some(limit), ..Expiry::default() };
         if self.options.dry_run {
             let would = database.would_expire(&expiry, all).await;
             let (snapshots, files) = would.map_err(|error| to_failure(&error))?;

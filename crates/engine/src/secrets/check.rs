@@ -78,9 +78,7 @@ fn check_credentials(kind: Kind, options: &BTreeMap<String, String>) -> Result<(
     let shown = |way: &[&str]| way.join(", ").to_uppercase();
     match begun[..] {
         [way] => match way.iter().find(|key| !options.contains_key(**key)) {
-            Some(missing) => {
-                Err(invalid(format!("a secret of type {} needs {}", kind.name(), missing.to_uppercase())))
-            }
+            Some(missing) => Err(invalid(format!("a secret of type {} needs {}", kind.name(), missing.to_uppercase()))),
             None => Ok(()),
         },
         _ => {

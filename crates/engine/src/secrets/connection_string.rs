@@ -13,7 +13,9 @@ pub(super) fn expand(options: &mut BTreeMap<String, String>) -> Result<(), Failu
     let Some(text) = options.remove("connection_string") else { return Ok(()) };
     for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let wrong = |why: &str| Err(invalid(format!("CONNECTION_STRING of a secret {why}")));
-        let Some((name, value)) = part.split_once('=') else { return wrong("is not like AccountName=…;AccountKey=…") };
+        let Some((name, value)) = part.split_once('=') else {
+            return wrong("is not like AccountName=…;AccountKey=…");
+        };
         let key = match name.to_ascii_lowercase().as_str() {
             "accountname" => "account_name",
             "accountkey" => "account_key",

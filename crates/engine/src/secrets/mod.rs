@@ -71,12 +71,9 @@ impl Kind {
         match self {
             Self::S3 => &[&["key_id", "secret"]],
             Self::Gcs => &[&["service_account_key"], &["bearer_token"]],
-            Self::Azure => &[
-                &["account_key"],
-                &["sas_token"],
-                &["bearer_token"],
-                &["tenant_id", "client_id", "client_secret"],
-            ],
+            Self::Azure => {
+                &[&["account_key"], &["sas_token"], &["bearer_token"], &["tenant_id", "client_id", "client_secret"]]
+            }
             Self::Http => &[&["bearer_token"]],
         }
     }

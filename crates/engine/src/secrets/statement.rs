@@ -278,8 +278,14 @@ mod tests {
             ("type azure, account_name 'acc', account_key 'k', sas_token 's'".to_owned(), "one of"),
             ("type azure, account_name 'acc', tenant_id 't', client_id 'c'".to_owned(), "CLIENT_SECRET"),
             ("type azure, account_name 'a/b', account_key 'k'".to_owned(), "ACCOUNT_NAME"),
-            ("type azure, account_name 'acc', tenant_id '../x', client_id 'c', client_secret 's'".to_owned(), "TENANT_ID"),
-            ("type azure, connection_string 'AccountName=acc;AccountKey=k;EndpointSuffix=evil.org'".to_owned(), "EndpointSuffix"),
+            (
+                "type azure, account_name 'acc', tenant_id '../x', client_id 'c', client_secret 's'".to_owned(),
+                "TENANT_ID",
+            ),
+            (
+                "type azure, connection_string 'AccountName=acc;AccountKey=k;EndpointSuffix=evil.org'".to_owned(),
+                "EndpointSuffix",
+            ),
             ("type gcs, bearer_token 't', scope 's3://b'".to_owned(), "gs://"),
         ] {
             let refusal = read(&options).unwrap_err();

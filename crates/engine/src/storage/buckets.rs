@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use super::local::LocalFiles;
 use super::StorageOptions;
+use super::local::LocalFiles;
 use super::provider::Provider;
 use super::scoped::ScopedBucket;
 use super::uploads::Uploads;

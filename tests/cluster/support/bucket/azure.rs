@@ -41,9 +41,7 @@ pub(super) fn answer(contents: &mut Contents, parts: &Parts, key: &str, query: &
             contents.objects.insert(key.to_owned(), object);
             created(Some(&tag))
         }
-        (&Method::GET | &Method::HEAD, key, _) => {
-            contents.read(&parts.method, key, &parts.headers)
-        }
+        (&Method::GET | &Method::HEAD, key, _) => contents.read(&parts.method, key, &parts.headers),
         _ => refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
     }
 }
@@ -90,9 +88,7 @@ fn list(contents: &mut Contents, query: &Parameters) -> Response {
         let _ = write!(text, "<BlobPrefix><Name>{folder}</Name></BlobPrefix>");
     }
     let next = page.next.unwrap_or_default();
-    xml(format!(
-        "<EnumerationResults><Blobs>{text}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"
-    ))
+    xml(format!("<EnumerationResults><Blobs>{text}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"))
 }
 
 /// A part for each `DELETE /container/key HTTP/1.1`.

@@ -65,9 +65,8 @@ fn list(contents: &mut Contents, query: &Parameters) -> Response {
 fn list_uploads(contents: &mut Contents, prefix: &str, after_key: &str, after_id: &str) -> Response {
     const PAGE_UPLOADS: usize = 2;
     let uploads: BTreeMap<_, _> = contents.uploads.iter().map(|(id, upload)| ((&upload.key, id), upload)).collect();
-    let is_next = |(key, id): (&String, &String)| {
-        key.starts_with(prefix) && (key.as_str(), id.as_str()) > (after_key, after_id)
-    };
+    let is_next =
+        |(key, id): (&String, &String)| key.starts_with(prefix) && (key.as_str(), id.as_str()) > (after_key, after_id);
     let mut all = uploads.into_iter().filter(|((key, id), _)| is_next((key, id)));
     let mut text = String::new();
     for ((key, id), upload) in all.by_ref().take(PAGE_UPLOADS) {
