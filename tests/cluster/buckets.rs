@@ -78,7 +78,9 @@ async fn tpch_in_a_bucket(dialect: Dialect) {
 async fn a_large_file_goes_up_in_parts() {
     const ROWS: &str = "200000";
     let directory = tempfile::tempdir().expect("a directory");
-    let load_it = |to| ["load", "events", "--rows", ROWS, "--files", "1", "--to", to];
+    fn load_it(to: &str) -> [&str; 8] {
+        ["load", "events", "--rows", ROWS, "--files", "1", "--to", to]
+    }
     frazil(directory.path(), &load_it("here"), &[]).await.output();
     let here = Table { name: "events".to_owned(), directory: directory.path().join("here/events") };
     let sql = "select event_date, count(*), count(distinct user_id), sum(revenue), max(page_url) from events \
@@ -87,7 +89,8 @@ async fn a_large_file_goes_up_in_parts() {
 
     for dialect in Dialect::ALL {
         let s3 = Bucket::start(dialect, "warehouse").await;
-        frazil(directory.path(), &load_it(&s3.url("events")), &s3.environment()).await.output();
+        let place = s3.url("events");
+        frazil(directory.path(), &load_it(&place), &s3.environment()).await.output();
         assert_eq!((s3.seen().uploads_completed, s3.uploads_open()), (1, 0), "{dialect:?}: {:?}", s3.seen());
         let cluster = cluster_on(&s3, "").await;
         let declare = format!("create external table events stored as parquet location '{}'", s3.url("events/events/"));
