@@ -107,11 +107,12 @@ async fn other_buckets_and_credentials_are_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = bucket.url("tpch");
         let arguments = ["load", "tpch", "--scale", "0.01", "--to", &place];
-        let ran = frazil(directory.path(), &arguments, &bucket.strangers_environment()).await;
-        assert_eq!(ran.code(), Some(1), "{}", ran.stderr);
-        assert!(ran.stderr.contains(&place), "{}", ran.stderr);
-        // A key that is none does not get as far as Google.
-        assert!((dialect == Dialect::Gcs || bucket.seen().refused > 0) && bucket.keys().is_empty(), "{dialect:?}");
+        if let Some(stranger) = bucket.strangers_environment() {
+            let ran = frazil(directory.path(), &arguments, &stranger).await;
+            assert_eq!(ran.code(), Some(1), "{}", ran.stderr);
+            assert!(ran.stderr.contains(&place), "{}", ran.stderr);
+            assert!(bucket.seen().refused > 0 && bucket.keys().is_empty(), "{dialect:?}");
+        }
         let elsewhere = place.replace("warehouse", "other");
         let other = [&arguments[..5], &[elsewhere.as_str()]].concat();
         let ran = frazil(directory.path(), &other, &bucket.environment()).await;

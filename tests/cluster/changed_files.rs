@@ -9,10 +9,10 @@ use crate::support::bucket::{Bucket, Dialect};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::engine::{Engine, Request};
 
-/// A column `a` of one number, over and over: of as many bytes whatever the number.
+/// A column `a` of two numbers, over and over: of as many bytes whatever the numbers. (Of one number, statistics would tell all.)
 fn parquet(number: i64) -> Vec<u8> {
     let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
-    let column = Int64Array::from(vec![number; 1000]);
+    let column = Int64Array::from([number - 1, number + 1].repeat(500));
     let mut bytes = Vec::new();
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, schema.clone(), None).expect("a writer");
     writer.write(&RecordBatch::try_new(schema, vec![Arc::new(column)]).expect("a batch")).expect("it is written");

@@ -699,13 +699,14 @@ impl Codec {
         let files = self.files_of(message.scan)?;
         let config = with_virtual_columns(config)?;
         let env = context.runtime_env();
-        let source = match Unchanged::over(env.object_store(&config.object_store_url)?, &files) {
-            Some(store) => {
-                let metadata = env.cache_manager.get_file_metadata_cache();
-                NamingSource::over(config.file_source().clone(), store, metadata)
-            }
-            None => NamingSource::wrap(config.file_source().clone()),
-        };
+        let source =
+            match Unchanged::over(env.object_store(&config.object_store_url)?, &config.object_store_url, &files) {
+                Some(store) => {
+                    let metadata = env.cache_manager.get_file_metadata_cache();
+                    NamingSource::over(config.file_source().clone(), store, metadata)
+                }
+                None => NamingSource::wrap(config.file_source().clone()),
+            };
         let adapter = adapter_for(config.file_schema());
         let config = FileScanConfigBuilder::from(config).with_file_groups(files).with_source(source);
         let config = config.with_expr_adapter(adapter);

@@ -29,7 +29,8 @@ async fn stages_in(dialect: Dialect) {
     let bucket = Bucket::start(dialect, "warehouse").await;
     let mut options = Options::executors(2).coordinator_option("warehouse", bucket.url("lake"));
     options.environment = bucket.cluster_environment();
-    options.environment.push(("FRAZIL_STORAGE_ALLOWED_ROOTS".to_owned(), bucket.url("raw")));
+    let roots = format!("{},/", bucket.url("raw"));
+    options.environment.push(("FRAZIL_STORAGE_ALLOWED_ROOTS".to_owned(), roots));
     let cluster = Cluster::start(options).await;
     let local = tempfile::tempdir().expect("a directory");
     run(&cluster, "create table t (a int, b varchar)").await;

@@ -2,8 +2,8 @@
 
 use datafusion::execution::TaskContext;
 use frazil_catalog::{
-    At, CatalogError, CommitInfo, DataFileId, Database, Databases, IfExists, Result, RetentionScope, SecretRecord, TableId,
-    Transaction, View,
+    At, CatalogError, CommitInfo, DataFileId, Database, Databases, IfExists, Result, RetentionScope, SecretRecord,
+    TableId, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 

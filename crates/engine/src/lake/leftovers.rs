@@ -1,7 +1,7 @@
 //! What processes that were killed have left, beside the files of tables: halves of files and unfinished unloads in stages, files of
 //! stages whose schema is no more, and uploads to buckets that nobody completes. `VACUUM` removes them when they are old.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -36,9 +36,10 @@ impl Leftovers<'_> {
         let mut found = Vec::new();
         for database in databases {
             for stage in database.stages().await.map_err(|error| to_failure(&error))? {
+                let is_internal = stage.url.is_none();
                 let place = stage.url.clone().unwrap_or_else(|| database.stage_directory(&stage));
                 // Somebody else's place may be out of reach, which must not keep the rest from being done.
-                match self.unfinished(&place).await {
+                match self.unfinished(&place, is_internal).await {
                     Ok(paths) => found.extend(paths.into_iter().map(|path| (database.name().to_owned(), path))),
                     Err(error) => tracing::warn!(stage = stage.name, %error, "a stage could not be looked through"),
                 }
@@ -50,10 +51,18 @@ impl Leftovers<'_> {
         Ok(found)
     }
 
-    async fn unfinished(&self, place: &str) -> Result<Vec<String>, Failure> {
+    async fn unfinished(&self, place: &str, is_internal: bool) -> Result<Vec<String>, Failure> {
         let (before, max) = (self.before, self.max);
         if let Some(directory) = local(place) {
-            let walk = move || walk(&directory, max, |path, below| is_half(path) || is_unfinished(below), before);
+            // Elsewhere a file that is called like a half may be anybody's, and there may be any number of files.
+            let walk = move || match is_internal {
+                true => walk(&directory, max, |name, below| is_half(name) || is_unfinished(below), before),
+                false => unfinished_directories(&directory)
+                    .iter()
+                    .flat_map(|directory| walk(directory, max, |_, _| true, before))
+                    .take(max)
+                    .collect(),
+            };
             let walked = tokio::task::spawn_blocking(walk).await;
             return walked.map_err(|error| Failure::internal(format!("looking through a stage: {error}")));
         }
@@ -165,6 +174,14 @@ fn is_half(name: &str) -> bool {
 /// Whether a directory is one of an unload.
 fn is_unfinished(directory: &str) -> bool {
     directory.split('/').any(|part| part.starts_with(UNFINISHED))
+}
+
+fn unfinished_directories(root: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| {
+        entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_unfinished(&entry.file_name().to_string_lossy())
+    });
+    ours.map(|entry| entry.path()).collect()
 }
 
 /// Files below a directory that were changed before a time, and whose name and directory below it are wanted. Links are not followed.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::datasource::physical_plan::FileGroup;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, coalesce_ranges,
 };
 
 /// Whether a file is the one that was seen before. Where a store tells both by tags, these decide. Times may come with parts of seconds
@@ -41,16 +42,22 @@ pub fn tag_of(meta: &ObjectMeta) -> Option<&str> {
 #[derive(Debug)]
 pub struct Unchanged {
     inner: Arc<dyn ObjectStore>,
+    is_local: bool,
     files: HashMap<Path, ObjectMeta>,
 }
 
 impl Unchanged {
     /// The store as a scan of these files is to see it. Files of the catalog's tables are never changed, and have no time.
-    pub fn over(inner: Arc<dyn ObjectStore>, groups: &[FileGroup]) -> Option<Arc<dyn ObjectStore>> {
+    pub fn over(
+        inner: Arc<dyn ObjectStore>,
+        url: &ObjectStoreUrl,
+        groups: &[FileGroup],
+    ) -> Option<Arc<dyn ObjectStore>> {
+        let is_local = url.as_str().starts_with("file:");
         let files = groups.iter().flat_map(FileGroup::iter).map(|file| &file.object_meta);
         let files = files.filter(|meta| meta.last_modified.timestamp() != 0);
         let files: HashMap<_, _> = files.map(|meta| (meta.location.clone(), meta.clone())).collect();
-        (!files.is_empty()).then(|| Arc::new(Self { inner, files }) as Arc<dyn ObjectStore>)
+        (!files.is_empty()).then(|| Arc::new(Self { inner, is_local, files }) as Arc<dyn ObjectStore>)
     }
 
     fn check(&self, now: &ObjectMeta) -> Result<()> {
@@ -86,16 +93,17 @@ impl ObjectStore for Unchanged {
         Ok(got)
     }
 
-    /// A local file may be written over while it is read, so it is looked at before and after.
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let look = async || match self.files.contains_key(location) {
-            true => self.check(&self.inner.head(location).await?),
-            false => Ok(()),
+        let Some(seen) = self.files.get(location).filter(|_| self.is_local) else {
+            // Each of these requests is answered with what the file is.
+            return coalesce_ranges(ranges, |range| self.get_range(location, range), OBJECT_STORE_COALESCE_DEFAULT)
+                .await;
         };
-        look().await?;
+        // A local file may be written over while it is read, so it is looked at before and after. That it has become shorter is
+        // first seen as another error.
+        self.check(&self.inner.head(&seen.location).await?)?;
         let bytes = self.inner.get_ranges(location, ranges).await;
-        // That it has become shorter is seen as another error first.
-        look().await?;
+        self.check(&self.inner.head(&seen.location).await?)?;
         bytes
     }
 
@@ -123,6 +131,26 @@ mod tests {
     fn meta(size: u64, time: &str, tag: Option<&str>) -> ObjectMeta {
         let last_modified = time.parse().expect("a time");
         ObjectMeta { location: Path::from("a"), last_modified, size, e_tag: tag.map(str::to_owned), version: None }
+    }
+
+    #[tokio::test]
+    async fn local_files_that_change_are_not_read() {
+        let file = std::env::temp_dir().join(format!("frazil-unchanged-{}", std::process::id()));
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::local::LocalFileSystem::new());
+        let path = Path::from_absolute_path(&file).unwrap();
+        std::fs::write(&file, "first").unwrap();
+        let seen = store.head(&path).await.unwrap();
+        let url = ObjectStoreUrl::local_filesystem();
+        let group = FileGroup::new(vec![seen.into()]);
+        let unchanged = Unchanged::over(store, &url, &[group]).unwrap();
+        assert_eq!(unchanged.get_ranges(&path, &[0..2, 3..5]).await.unwrap(), ["fi", "st"]);
+        std::fs::write(&file, "other").unwrap();
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        std::fs::File::options().append(true).open(&file).unwrap().set_modified(later).unwrap();
+        let changed = |error: Error| matches!(error, Error::Precondition { .. });
+        assert!(changed(unchanged.get_ranges(&path, &[0..2]).await.unwrap_err()));
+        assert!(changed(unchanged.get(&path).await.map(|_| ()).unwrap_err()));
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]
