@@ -54,8 +54,12 @@ pub enum ErrorCode {
     FileUnavailable,
     /// A file whose contents are not what they should be.
     FileCorrupt,
-    /// Paths, settings or hosts that users may not touch.
+    /// Paths, settings, hosts or objects that a user may not touch.
     AccessDenied,
+    /// Nobody that we know: no credentials, wrong ones, or too many attempts.
+    NotAuthenticated,
+    /// Credentials that were right once.
+    ExpiredToken,
     /// The statement's own time limit.
     Timeout,
     Cancelled,
@@ -88,7 +92,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 43] = [
+    pub const ALL: [ErrorCode; 45] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -117,6 +121,8 @@ impl ErrorCode {
         Self::FileUnavailable,
         Self::FileCorrupt,
         Self::AccessDenied,
+        Self::NotAuthenticated,
+        Self::ExpiredToken,
         Self::Timeout,
         Self::Cancelled,
         Self::NoExecutors,
@@ -164,6 +170,7 @@ impl ErrorCode {
             Self::FileUnavailable => "58030",
             Self::FileCorrupt => "58P03",
             Self::AccessDenied => "42501",
+            Self::NotAuthenticated | Self::ExpiredToken => "28000",
             Self::Timeout => "57005",
             Self::Cancelled => "57014",
             Self::NoExecutors => "57P03",
@@ -213,6 +220,8 @@ impl ErrorCode {
             Self::FileUnavailable => "253006",
             Self::FileCorrupt => "100183",
             Self::AccessDenied => "003001",
+            Self::NotAuthenticated => "390100",
+            Self::ExpiredToken => "390112",
             Self::Timeout => "000630",
             Self::Cancelled => "000604",
             Self::NoExecutors => "000606",
@@ -238,6 +247,7 @@ impl ErrorCode {
             Self::UndefinedStatement | Self::UndefinedSession => 404,
             Self::InvalidArgument => 400,
             Self::TooManyStatements => 429,
+            Self::NotAuthenticated | Self::ExpiredToken => 401,
             _ => 422,
         }
     }

@@ -5,8 +5,10 @@
 pub mod failpoint;
 pub mod failure;
 pub mod ids;
+pub mod principal;
 pub mod units;
 
 pub use failure::{ErrorCode, Failure, Place};
 pub use ids::{BootId, ExchangeId, ExecutorId, QueryId, SessionId, StageId, StatementId};
+pub use principal::Principal;
 pub use units::ByteSize;

@@ -29,9 +29,11 @@ use crate::admission::Admission;
 use crate::membership::{MembershipService, Registry};
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
+use crate::remembered::Statements;
 use crate::results::ResultStore;
-use crate::service::{Inner, StatementService, Statements};
+use crate::service::{Inner, StatementService};
 use crate::sessions::Sessions;
+use crate::tokens::Tokens;
 
 /// Disk for the coordinator's own sorts; its queries are small.
 const SPILL: ByteSize = ByteSize::gib(1);
@@ -131,6 +133,8 @@ impl Coordinator {
         let kept = process_directory(&data_directory, "results", "coordinator").map_err(internal)?;
         let results = ResultStore::new(kept, options.result_memory, options.result_disk);
         let sessions = Arc::new(Sessions::new(options.session_limits()));
+        // One of each purpose for a session, and as many that its client has let go of.
+        let tokens = Tokens::new(4 * options.sessions_max);
         let statements = StatementService::new(Inner {
             planner,
             sessions: sessions.clone(),
@@ -142,6 +146,7 @@ impl Coordinator {
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
             uploads: tokio::sync::Semaphore::new(crate::staged_files::UPLOADS_MAX),
+            tokens,
         });
         let tasks = vec![
             rpc,

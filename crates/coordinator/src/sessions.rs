@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_catalog::Transaction;
-use frazil_common::{ErrorCode, Failure, SessionId};
+use frazil_common::{ErrorCode, Failure, Principal, SessionId};
 use frazil_engine::lake::Lakes;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -39,6 +39,7 @@ pub struct Sessions {
 
 struct Session {
     id: SessionId,
+    principal: Principal,
     created: SystemTime,
     used: Mutex<Instant>,
     state: Arc<tokio::sync::Mutex<SessionState>>,
@@ -90,6 +91,7 @@ impl Sessions {
     /// `database` and `schema` are exact names, which are checked by the statements that use them.
     pub fn open(
         &self,
+        principal: Principal,
         database: Option<String>,
         schema: Option<String>,
         settings: Vec<(String, String)>,
@@ -103,6 +105,7 @@ impl Sessions {
         let state = SessionState { database, schema, settings, ..SessionState::default() };
         let session = Session {
             id: SessionId::mint(),
+            principal,
             created: SystemTime::now(),
             used: Mutex::new(Instant::now()),
             state: Arc::new(tokio::sync::Mutex::new(state)),
@@ -113,20 +116,31 @@ impl Sessions {
     }
 
     /// Rolls back what it has not committed. A statement of it that is under way goes on.
-    pub fn close(&self, id: SessionId) -> Result<(), Failure> {
-        self.by_id.lock().remove(&id).map(|_| ()).ok_or_else(undefined)
+    pub fn close(&self, principal: &Principal, id: SessionId) -> Result<(), Failure> {
+        let mut sessions = self.by_id.lock();
+        match sessions.get(&id) {
+            Some(session) if principal.may_act_for(&session.principal) => {
+                sessions.remove(&id);
+                Ok(())
+            }
+            _ => Err(undefined()),
+        }
     }
 
-    pub fn list(&self) -> Vec<SessionStatus> {
+    /// Those of the principal, or all for one that administers all.
+    pub fn list(&self, principal: &Principal) -> Vec<SessionStatus> {
         let sessions: Vec<_> = self.by_id.lock().values().cloned().collect();
+        let sessions = sessions.into_iter().filter(|session| principal.may_act_for(&session.principal));
+        let sessions: Vec<_> = sessions.collect();
         let mut listed: Vec<_> = sessions.iter().map(|session| session.status()).collect();
         listed.sort_by_key(|session| session.created_ms);
         listed
     }
 
-    /// Waits until no other statement changes the session.
-    pub async fn enter(&self, id: SessionId) -> Result<SessionGuard, Failure> {
-        let session = self.by_id.lock().get(&id).cloned().ok_or_else(undefined)?;
+    /// Waits until no other statement changes the session. Only its own principal enters it.
+    pub async fn enter(&self, principal: &Principal, id: SessionId) -> Result<SessionGuard, Failure> {
+        let session = self.by_id.lock().get(&id).cloned();
+        let session = session.filter(|session| session.principal == *principal).ok_or_else(undefined)?;
         *session.used.lock() = Instant::now();
         let guard = session.state.clone().lock_owned().await;
         *session.used.lock() = Instant::now();
@@ -299,16 +313,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_sessions_are_closed_unless_a_statement_holds_them() {
         let sessions = sessions(10);
-        let (held, idle) = (sessions.open(None, None, vec![]).unwrap(), sessions.open(None, None, vec![]).unwrap());
-        assert_eq!(sessions.open(None, None, vec![]).unwrap_err().code, ErrorCode::TooManyStatements);
-        let guard = sessions.enter(held).await.unwrap();
+        let (held, idle) = (
+            sessions.open(Principal::embedded(), None, None, vec![]).unwrap(),
+            sessions.open(Principal::embedded(), None, None, vec![]).unwrap(),
+        );
+        assert_eq!(
+            sessions.open(Principal::embedded(), None, None, vec![]).unwrap_err().code,
+            ErrorCode::TooManyStatements
+        );
+        let guard = sessions.enter(&Principal::embedded(), held).await.unwrap();
         tokio::time::advance(Duration::from_secs(11)).await;
         sessions.look(Instant::now());
-        assert_eq!(sessions.enter(idle).await.err().map(|failure| failure.code), Some(ErrorCode::UndefinedSession));
+        assert_eq!(
+            sessions.enter(&Principal::embedded(), idle).await.err().map(|failure| failure.code),
+            Some(ErrorCode::UndefinedSession)
+        );
         drop(guard);
-        assert!(sessions.enter(held).await.is_ok());
-        sessions.close(held).unwrap();
-        assert!(sessions.list().is_empty());
+        assert!(sessions.enter(&Principal::embedded(), held).await.is_ok());
+        sessions.close(&Principal::embedded(), held).unwrap();
+        assert!(sessions.list(&Principal::embedded()).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use frazil_engine::stages::{StagedFile, StagedPlace};
 use futures::Stream;
 use futures::stream::BoxStream;
 
-use crate::service::StatementService;
+use crate::caller::Caller;
 use crate::statement::{Delivery, StatementRequest};
 
 /// Files that are sent at the same time; more are refused.
@@ -21,7 +21,7 @@ pub struct Names {
     pub schema: Option<String>,
 }
 
-impl StatementService {
+impl Caller {
     /// Takes a file to `@stage/path`. It is in the stage when all of it has come, or not at all.
     pub async fn put_staged_file(
         &self,
@@ -67,7 +67,7 @@ impl StatementService {
                     schema: names.schema,
                     ..StatementRequest::new("", Delivery::Spooled)
                 };
-                inner.sessions.enter(id).await?.names_for(&request)
+                inner.sessions.enter(self.principal(), id).await?.names_for(&request)
             }
         };
         inner.planner.staged_place(database.as_deref(), schema.as_deref(), place).await

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use frazil_common::{Failure, SessionId, StatementId};
+use frazil_common::{Failure, Principal, SessionId, StatementId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -61,6 +61,8 @@ pub enum Delivery {
 
 #[derive(Clone, Debug)]
 pub struct StatementRequest {
+    /// Whom it is run for: set by the caller that submits it.
+    pub principal: Principal,
     pub sql: String,
     pub delivery: Delivery,
     /// From submission to the last row; `None` is the coordinator's default, and its maximum is the bound.
@@ -92,6 +94,7 @@ impl StatementRequest {
 
     pub fn new(sql: impl Into<String>, delivery: Delivery) -> Self {
         Self {
+            principal: Principal::embedded(),
             sql: sql.into(),
             delivery,
             time_limit: None,

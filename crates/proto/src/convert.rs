@@ -50,6 +50,7 @@ pub fn failure_from_message(message: v1::FailureMessage) -> Failure {
 pub fn failure_to_status(failure: &Failure) -> Status {
     let code = match failure.code {
         ErrorCode::AccessDenied => Code::PermissionDenied,
+        ErrorCode::NotAuthenticated | ErrorCode::ExpiredToken => Code::Unauthenticated,
         ErrorCode::InvalidArgument => Code::InvalidArgument,
         ErrorCode::UndefinedStatement => Code::NotFound,
         ErrorCode::ResourcesExhausted | ErrorCode::TooManyStatements => Code::ResourceExhausted,

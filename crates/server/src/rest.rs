@@ -15,6 +15,7 @@
 //! the whole result as it is made, a GET one kept partition. Everything else, and every failure, is JSON.
 
 mod answer;
+mod client;
 mod request;
 mod sessions;
 mod stages;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -36,6 +37,7 @@ use http::{Method, StatusCode, Uri};
 use serde::Serialize;
 
 use answer::{Refused, json};
+use client::Client;
 
 /// What an operator can set of the REST API.
 #[derive(Clone, Debug)]
@@ -94,8 +96,8 @@ async fn health() -> Response {
     json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-async fn cluster(State(door): State<Arc<Door>>) -> Response {
-    json(StatusCode::OK, &door.statements.cluster())
+async fn cluster(Client(caller): Client) -> Response {
+    json(StatusCode::OK, &caller.cluster())
 }
 
 async fn unknown_path(uri: Uri) -> Refused {

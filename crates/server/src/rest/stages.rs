@@ -1,9 +1,7 @@
 //! The handlers of `/api/v2/stages`: bytes of staged files, which `PUT` and `GET` of a client are made of.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use frazil_common::SessionId;
 use frazil_coordinator::staged_files::{Names, Sent};
@@ -13,8 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Door;
 use super::answer::{Refused, json as answer};
+use super::client::Client;
 use super::request::{self, invalid};
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,12 +46,12 @@ impl FileQuery {
 }
 
 /// Takes the request's body to a file of a stage.
-pub async fn put(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
+pub async fn put(Client(caller): Client, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let (query, names) = FileQuery::of(&parts.uri)?;
     let broke_off = |error: axum::Error| invalid(format!("request body broke off: {error}"));
     let body = body.into_data_stream().map(|piece| piece.map_err(broke_off));
-    let sent = door.statements.put_staged_file(names, &query.place, query.overwrite, body).await?;
+    let sent = caller.put_staged_file(names, &query.place, query.overwrite, body).await?;
     let sent = match sent {
         Sent::Uploaded(bytes) => json!({ "status": "UPLOADED", "bytes": bytes }),
         Sent::Skipped => json!({ "status": "SKIPPED", "bytes": 0 }),
@@ -62,9 +60,9 @@ pub async fn put(State(door): State<Arc<Door>>, request: Request) -> Result<Resp
 }
 
 /// The bytes of a file.
-pub async fn get(State(door): State<Arc<Door>>, uri: Uri) -> Result<Response, Refused> {
+pub async fn get(Client(caller): Client, uri: Uri) -> Result<Response, Refused> {
     let (query, names) = FileQuery::of(&uri)?;
-    let (file, bytes) = door.statements.staged_file(names, &query.place).await?;
+    let (file, bytes) = caller.staged_file(names, &query.place).await?;
     let mut response = Response::new(Body::from_stream(bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -73,9 +71,9 @@ pub async fn get(State(door): State<Arc<Door>>, uri: Uri) -> Result<Response, Re
 }
 
 /// The files below a place: their paths in the stage, and sizes.
-pub async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Response, Refused> {
+pub async fn list(Client(caller): Client, uri: Uri) -> Result<Response, Refused> {
     let (query, names) = FileQuery::of(&uri)?;
-    let files = door.statements.staged_files(names, &query.place, query.pattern.as_deref()).await?;
+    let files = caller.staged_files(names, &query.place, query.pattern.as_deref()).await?;
     let files: Vec<_> =
         files.iter().map(|file| json!({ "path": file.relative, "name": file.shown, "size": file.meta.size })).collect();
     Ok(answer(StatusCode::OK, &json!({ "files": files })))

@@ -9,7 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use frazil_common::{ErrorCode, Failure, StatementId};
-use frazil_coordinator::service::StatementService;
+use frazil_coordinator::Caller;
 use frazil_coordinator::statement::{Delivery, Phase, ResultInfo, ResultStream, StatementStatus};
 use futures::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Door;
 use super::answer::{self, Refused, json_bytes};
+use super::client::Client;
 use super::request::{self, CancelQuery, FetchQuery, ListQuery, SubmitQuery, invalid};
 use crate::cells::{NullCell, write_rows};
 use crate::ipc;
@@ -29,7 +30,11 @@ const INLINE_CELLS_MAX: u64 = 10_000;
 /// Statements in a list when the request does not say.
 const LIST_LIMIT: usize = 100;
 
-pub async fn submit(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
+pub async fn submit(
+    State(door): State<Arc<Door>>,
+    Client(caller): Client,
+    request: Request,
+) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let query: SubmitQuery = request::query(&parts.uri)?;
     if query.retry && query.request_id.is_none() {
@@ -42,20 +47,20 @@ pub async fn submit(State(door): State<Arc<Door>>, request: Request) -> Result<R
     let delivery = if wish.arrow && !query.asynchronous { Delivery::Streamed } else { Delivery::Spooled };
     let statement = request::statement_request(&body, delivery, query.request_id)?;
     drop(body);
-    let id = door.statements.submit(statement).await?;
+    let id = caller.submit(statement).await?;
     match delivery {
-        Delivery::Streamed => Ok(stream_rows(&door.statements, id).await?),
-        Delivery::Spooled if query.asynchronous => Ok(answer::in_progress(&door.statements.status(id)?)),
+        Delivery::Streamed => Ok(stream_rows(&caller, id).await?),
+        Delivery::Spooled if query.asynchronous => Ok(answer::in_progress(&caller.status(id)?)),
         Delivery::Spooled => {
             // Should the client go away while we wait, the statement runs on, as Snowflake's do.
-            let status = door.statements.wait(id, door.options.synchronous_limit).await?;
-            describe(&door.statements, status, &wish).await
+            let status = caller.wait(id, door.options.synchronous_limit).await?;
+            describe(&caller, status, &wish).await
         }
     }
 }
 
 pub async fn fetch(
-    State(door): State<Arc<Door>>,
+    Client(caller): Client,
     handle: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
@@ -63,23 +68,23 @@ pub async fn fetch(
     let id = statement_id(handle)?;
     let query: FetchQuery = request::query(&uri)?;
     let wish = Wish::new(&headers, query.nullable, query.partition, query.request_id);
-    let status = door.statements.status(id)?;
-    describe(&door.statements, status, &wish).await
+    let status = caller.status(id)?;
+    describe(&caller, status, &wish).await
 }
 
 pub async fn cancel(
-    State(door): State<Arc<Door>>,
+    Client(caller): Client,
     handle: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Refused> {
     let id = statement_id(handle)?;
     let CancelQuery { request_id: _ } = request::query(&uri)?;
-    Ok(answer::cancelled(&door.statements.cancel(id).await?))
+    Ok(answer::cancelled(&caller.cancel(id).await?))
 }
 
-pub async fn list(State(door): State<Arc<Door>>, uri: Uri) -> Result<Response, Refused> {
+pub async fn list(Client(caller): Client, uri: Uri) -> Result<Response, Refused> {
     let query: ListQuery = request::query(&uri)?;
-    let mut statements = door.statements.list();
+    let mut statements = caller.list();
     statements.truncate(query.limit.unwrap_or(LIST_LIMIT));
     Ok(answer::list(&statements))
 }
@@ -106,24 +111,20 @@ impl Wish {
 }
 
 /// The answer that fits the statement's phase.
-async fn describe(
-    statements: &StatementService,
-    mut status: StatementStatus,
-    wish: &Wish,
-) -> Result<Response, Refused> {
+async fn describe(caller: &Caller, mut status: StatementStatus, wish: &Wish) -> Result<Response, Refused> {
     match status.phase {
         Phase::Received | Phase::Planned | Phase::Queued | Phase::Running => Ok(answer::in_progress(&status)),
         Phase::Failed | Phase::Cancelled => Ok(answer::statement_failed(&status, None)),
         Phase::Finished => {
             let nothing = || ResultInfo { schema: Arc::new(Schema::empty()), rows: 0, partitions: Vec::new() };
             let result = status.result.take().unwrap_or_else(nothing);
-            kept_rows(statements, status, result, wish).await
+            kept_rows(caller, status, result, wish).await
         }
     }
 }
 
 async fn kept_rows(
-    statements: &StatementService,
+    caller: &Caller,
     status: StatementStatus,
     result: ResultInfo,
     wish: &Wish,
@@ -134,7 +135,7 @@ async fn kept_rows(
         return Err(invalid(message).into());
     }
     let batches = if partitions > 0 {
-        Some(statements.result_partition(id, partition).await?)
+        Some(caller.result_partition(id, partition).await?)
     } else if result.rows == 0 {
         Some(Vec::new())
     } else {
@@ -188,10 +189,10 @@ async fn rows_as_json(
 
 /// The rows as they are made. The status line waits for the first batch, so that what fails before it is an ordinary
 /// failure; what fails later breaks the body off.
-async fn stream_rows(statements: &StatementService, id: StatementId) -> Result<Response, Failure> {
-    let mut abandoned = CancelWhenDropped { statements: statements.clone(), id, armed: true };
+async fn stream_rows(caller: &Caller, id: StatementId) -> Result<Response, Failure> {
+    let mut abandoned = CancelWhenDropped { caller: caller.clone(), id, armed: true };
     let begun = async {
-        let ResultStream { schema, mut batches } = statements.result_stream(id).await?;
+        let ResultStream { schema, mut batches } = caller.result_stream(id).await?;
         let first = batches.next().await.transpose()?;
         Ok((schema, first, batches))
     };
@@ -199,7 +200,7 @@ async fn stream_rows(statements: &StatementService, id: StatementId) -> Result<R
     abandoned.armed = false;
     match begun {
         Ok((schema, first, batches)) => arrow(id, &schema, stream::iter(first.map(Ok)).chain(batches)),
-        Err(failure) => match statements.status(id) {
+        Err(failure) => match caller.status(id) {
             Ok(status) => Ok(answer::statement_failed(&status, Some(&failure))),
             Err(_) => Err(failure),
         },
@@ -208,7 +209,7 @@ async fn stream_rows(statements: &StatementService, id: StatementId) -> Result<R
 
 /// A client that goes away before its first row has no stream whose drop would stop the statement.
 struct CancelWhenDropped {
-    statements: StatementService,
+    caller: Caller,
     id: StatementId,
     armed: bool,
 }
@@ -218,10 +219,10 @@ impl Drop for CancelWhenDropped {
         if !self.armed {
             return;
         }
-        let (statements, id) = (self.statements.clone(), self.id);
+        let (caller, id) = (self.caller.clone(), self.id);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Nobody is left to hear of a failure, and the statement's own time limit still ends it.
-            runtime.spawn(async move { statements.cancel(id).await.ok() });
+            runtime.spawn(async move { caller.cancel(id).await.ok() });
         }
     }
 }

@@ -1,0 +1,168 @@
+//! What one client may ask of the statement service: its own statements, its own sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
+
+use crate::lifecycle::Statement;
+use crate::run::run_to_end;
+use crate::service::{Inner, StatementService};
+use crate::sessions::SessionStatus;
+use crate::statement::{ClusterStatus, ResultStream, StatementRequest, StatementStatus};
+use crate::tokens::Purpose;
+
+/// The longest that one call waits; the statement's own limit ends it.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The service as a principal sees it, from [`StatementService::log_in`] on. The handles of others are as unknown to it as those
+/// that never were, unless it administers all. Cheap to clone.
+#[derive(Clone)]
+pub struct Caller {
+    service: StatementService,
+    principal: Principal,
+}
+
+impl Caller {
+    pub(crate) fn new(service: StatementService, principal: Principal) -> Self {
+        Self { service, principal }
+    }
+
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        self.service.inner()
+    }
+
+    /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too
+    /// long, too many are open, or its request id is that of another. Bad SQL is a statement whose phase becomes `failed`.
+    pub async fn submit(&self, mut request: StatementRequest) -> Result<StatementId, Failure> {
+        request.principal = self.principal.clone();
+        let inner = self.inner();
+        let options = &inner.options;
+        if request.sql.len() as u64 > options.statement_bytes_max.0 {
+            let message = format!(
+                "the statement has {} bytes, at most {} are taken",
+                request.sql.len(),
+                options.statement_bytes_max
+            );
+            return Err(Failure::new(ErrorCode::TooComplex, message));
+        }
+        let most = Duration::from_secs(options.statement_limit_s.max(1));
+        let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
+        let statement = {
+            let mut statements = inner.statements.lock();
+            if let Some(known) = statements.of_request(&request)? {
+                return Ok(known);
+            }
+            let open_max = options.statements_queued_max + options.statements_running_max;
+            if let Some(forgotten) = statements.make_room(options.history_max.max(open_max))? {
+                inner.results.remove(forgotten);
+            }
+            let statement = Statement::new(request, limit);
+            statements.insert(statement.clone());
+            statement
+        };
+        let id = statement.id;
+        tracing::info!(statement = %id, "statement received");
+        tokio::spawn(run_to_end(inner.clone(), statement));
+        Ok(id)
+    }
+
+    fn find(&self, id: StatementId) -> Result<Arc<Statement>, Failure> {
+        let found = self.inner().statements.lock().get(id).filter(|statement| self.may_see(statement));
+        found.ok_or_else(|| Failure::new(ErrorCode::UndefinedStatement, format!("statement {id} is not known")))
+    }
+
+    fn may_see(&self, statement: &Statement) -> bool {
+        self.principal.may_act_for(&statement.request.principal)
+    }
+
+    /// Returns when the phase is terminal, or after `limit` with the phase it has then. A streamed statement also
+    /// returns as soon as its rows can be taken (`Running` with a `result`).
+    pub async fn wait(&self, id: StatementId, limit: Duration) -> Result<StatementStatus, Failure> {
+        let statement = self.find(id)?;
+        let _ = tokio::time::timeout(limit.min(WAIT_MAX), statement.settled()).await;
+        Ok(statement.status())
+    }
+
+    /// `UndefinedStatement` when there is no such handle, or no longer.
+    pub fn status(&self, id: StatementId) -> Result<StatementStatus, Failure> {
+        self.find(id).map(|statement| statement.status())
+    }
+
+    /// Newest first, as far as they are remembered.
+    pub fn list(&self) -> Vec<StatementStatus> {
+        let statements = self.inner().statements.lock().all();
+        statements.iter().filter(|statement| self.may_see(statement)).map(|statement| statement.status()).collect()
+    }
+
+    /// Idempotent; a statement that has ended stays as it is.
+    pub async fn cancel(&self, id: StatementId) -> Result<StatementStatus, Failure> {
+        let statement = self.find(id)?;
+        statement.stop(Failure::new(ErrorCode::Cancelled, "the statement was cancelled"));
+        let _ = tokio::time::timeout(Duration::from_secs(2), statement.ended_for_good()).await;
+        Ok(statement.status())
+    }
+
+    /// A partition of a spooled result, by its number in [`ResultInfo::partitions`](crate::statement::ResultInfo).
+    pub async fn result_partition(&self, id: StatementId, partition: usize) -> Result<Vec<RecordBatch>, Failure> {
+        self.find(id)?;
+        let results = self.inner().results.clone();
+        let read = tokio::task::spawn_blocking(move || results.read(id, partition)).await;
+        read.unwrap_or_else(|error| Err(Failure::internal(format!("reading a result: {error}"))))
+    }
+
+    /// The rows of a streamed statement; can be taken once. Waits until the first stage runs.
+    pub async fn result_stream(&self, id: StatementId) -> Result<ResultStream, Failure> {
+        let statement = self.find(id)?;
+        statement.settled().await;
+        match statement.take_stream() {
+            Some(stream) => Ok(stream),
+            None => Err(statement.status().failure.unwrap_or_else(|| {
+                Failure::new(ErrorCode::InvalidArgument, format!("the rows of statement {id} were taken already"))
+            })),
+        }
+    }
+
+    /// Opens a session; see [`Sessions::open`](crate::sessions::Sessions::open).
+    pub fn open_session(
+        &self,
+        database: Option<String>,
+        schema: Option<String>,
+        settings: Vec<(String, String)>,
+    ) -> Result<SessionId, Failure> {
+        self.inner().sessions.open(self.principal.clone(), database, schema, settings)
+    }
+
+    /// A token for one of its sessions; see [`Tokens::issue`](crate::tokens::Tokens::issue).
+    pub fn issue_token(&self, session: SessionId, purpose: Purpose, valid: Duration) -> Result<String, Failure> {
+        self.inner().tokens.issue(&self.principal, session, purpose, valid)
+    }
+
+    /// Its tokens end with it.
+    pub fn close_session(&self, id: SessionId) -> Result<(), Failure> {
+        let inner = self.inner();
+        inner.sessions.close(&self.principal, id)?;
+        inner.tokens.revoke(id);
+        Ok(())
+    }
+
+    /// Oldest first.
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        self.inner().sessions.list(&self.principal)
+    }
+
+    pub fn cluster(&self) -> ClusterStatus {
+        let inner = self.inner();
+        ClusterStatus {
+            version: frazil_proto::VERSION,
+            executors: inner.runner.registry.status(),
+            statements_queued: inner.admission.queued(),
+            statements_running: inner.admission.running(),
+        }
+    }
+}

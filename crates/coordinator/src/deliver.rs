@@ -1,0 +1,120 @@
+//! A statement's rows on their way to whoever asked for them: kept in partitions, or streamed.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use frazil_common::{ErrorCode, Failure, StatementId};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::lifecycle::Statement;
+use crate::query::RunningQuery;
+use crate::service::Inner;
+use crate::statement::{Delivery, ResultInfo, ResultPartition, ResultStream};
+
+/// Batches between a query and the reader of its stream.
+const STREAM_BATCHES: usize = 1;
+
+/// Where a statement's rows come from.
+pub enum Rows {
+    Ready(RecordBatch),
+    Running(Box<RunningQuery>),
+}
+
+/// Hands the rows to whoever asked for them, in the way they asked for.
+pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows) -> Result<(), Failure> {
+    let schema = match &rows {
+        Rows::Ready(batch) => batch.schema(),
+        Rows::Running(running) => running.schema.clone(),
+    };
+    match statement.request.delivery {
+        Delivery::Spooled => {
+            let (rows, partitions) = spool(inner, statement.id, &schema, rows).await?;
+            statement.finish(ResultInfo { schema, rows, partitions });
+        }
+        Delivery::Streamed => {
+            let rows = stream(statement, &schema, rows).await?;
+            statement.finish(ResultInfo { schema, rows, partitions: vec![] });
+        }
+    }
+    Ok(())
+}
+
+async fn spool(
+    inner: &Arc<Inner>,
+    id: StatementId,
+    schema: &SchemaRef,
+    rows: Rows,
+) -> Result<(u64, Vec<ResultPartition>), Failure> {
+    let mut writer = inner.results.begin(id, schema.clone());
+    match rows {
+        Rows::Ready(batch) => writer.push(batch)?,
+        Rows::Running(mut running) => {
+            while let Some(batch) = running.next().await {
+                let batch = batch?;
+                // Files are written here: not on the threads that answer everyone.
+                writer = blocking(move || {
+                    let mut writer = writer;
+                    writer.push(batch)?;
+                    Ok(writer)
+                })
+                .await?;
+            }
+        }
+    }
+    let partitions = blocking(move || writer.finish()).await?;
+    Ok((partitions.iter().map(|partition| partition.rows).sum(), partitions))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Failure::internal(format!("keeping a result: {error}"))))
+}
+
+/// Offers the rows to one reader, at its pace. The reader going away cancels the statement.
+async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> Result<u64, Failure> {
+    let (sender, receiver) = mpsc::channel(STREAM_BATCHES);
+    let batches = ReceiverStream::new(receiver).boxed();
+    let info = ResultInfo { schema: schema.clone(), rows: 0, partitions: vec![] };
+    statement.offer(info, ResultStream { schema: schema.clone(), batches });
+    let gone = || Failure::new(ErrorCode::Cancelled, "the reader of the rows is gone");
+    let mut count = 0;
+    match rows {
+        Rows::Ready(batch) => {
+            count = batch.num_rows() as u64;
+            sender.send(Ok(batch)).await.map_err(|_| gone())?;
+        }
+        Rows::Running(mut running) => loop {
+            let next = tokio::select! {
+                next = running.next() => next,
+                () = sender.closed() => return Err(gone()),
+                () = statement.stop.cancelled() => Some(Err(statement.stop_cause())),
+                () = tokio::time::sleep_until(statement.deadline) => {
+                    Some(Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed")))
+                }
+            };
+            match next {
+                None => break,
+                Some(Ok(batch)) => {
+                    count += batch.num_rows() as u64;
+                    sender.send(Ok(batch)).await.map_err(|_| gone())?;
+                }
+                Some(Err(failure)) => {
+                    // The reader must not take what it has for the whole.
+                    let _ = sender.send(Err(failure.clone())).await;
+                    return Err(failure);
+                }
+            }
+        },
+    }
+    Ok(count)
+}
+
+/// One row that says what a statement has done.
+pub fn status_row(text: String) -> Result<RecordBatch, Failure> {
+    let schema = Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)]));
+    RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec![text]))])
+        .map_err(|error| Failure::internal(error.to_string()))
+}

@@ -1,0 +1,210 @@
+//! What a statement does from its text to its last row.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use frazil_common::{ErrorCode, Failure};
+use frazil_engine::lake::Written;
+use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery};
+use frazil_engine::session_statements::SessionChange;
+
+use crate::deliver::{Rows, deliver, status_row};
+use crate::lifecycle::Statement;
+use crate::query::RunOptions;
+use crate::service::Inner;
+use crate::sessions::SessionGuard;
+use crate::statement::Phase;
+use crate::transactions::{self, Scope};
+use crate::{explained, loads, vacuum, writes};
+
+/// A compaction that others have made impossible is planned anew so often.
+const COMPACTIONS_MAX: u32 = 5;
+
+/// Whatever comes of it is in the statement when this returns.
+pub async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
+    let mut running = std::pin::pin!(run(&inner, &statement));
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        () = statement.stop.cancelled() => Err(statement.stop_cause()),
+        () = tokio::time::sleep_until(statement.deadline) => {
+            Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"))
+        }
+    };
+    let outcome = match outcome {
+        // A commit is not stopped half-way: nobody could tell whether it was done.
+        Err(_) if statement.is_committing() => running.await,
+        outcome => outcome,
+    };
+    // Whatever still runs for it, ends.
+    statement.stop.cancel();
+    if let Err(failure) = outcome {
+        statement.fail(failure);
+    }
+}
+
+async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
+    let request = &statement.request;
+    let before = writes::committed_before(inner, request).await;
+    if before.as_ref().is_err_and(|failure| failure.code == ErrorCode::RequestIdReused) {
+        // The id is the committed request's, and must still be when that comes again.
+        inner.statements.lock().forget_request(statement);
+    }
+    if let Some(done) = before? {
+        statement.advance(Phase::Planned);
+        return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+    }
+    let session = match request.session {
+        Some(id) => Some(inner.sessions.enter(&request.principal, id).await?),
+        None => None,
+    };
+    let start = std::time::Instant::now();
+    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref())).await;
+    tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
+    if let Some(session) = &session
+        && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
+    {
+        session.check_kept()?;
+    }
+    let planned = planned?;
+    statement.advance(Phase::Planned);
+    let scope = |session: Option<SessionGuard>| match session {
+        Some(session) if session.is_open() => Scope::Transaction(session),
+        _ => Scope::Statement,
+    };
+    let query = match planned {
+        Planned::Done(text) => return deliver(inner, statement, Rows::Ready(status_row(text)?)).await,
+        Planned::Vacuum(request) => {
+            if let Scope::Transaction(_) = scope(session) {
+                let message = "VACUUM cannot run in a transaction";
+                return Err(Failure::new(ErrorCode::TransactionOpen, message));
+            }
+            let done = vacuum::statement(inner, request).await?;
+            return deliver(inner, statement, Rows::Ready(done)).await;
+        }
+        Planned::Rows(rows) => return deliver(inner, statement, Rows::Ready(rows)).await,
+        Planned::Explain { query, logical, physical } => {
+            let rows = explained::plan(inner, &query, logical, physical)?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Analyze { query, verbose } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let rows = explained::analyze(inner, statement, &query, verbose).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Change(change) => {
+            let done = scope(session).change(inner, statement, change).await?;
+            return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Session(change) => {
+            let done = transactions::change_session(inner, statement, session, change).await?;
+            return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
+        }
+        Planned::Stage(action) => {
+            drop(session);
+            let _committing = statement.committing();
+            let rows = action.perform().await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Load { query, written, load } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::load(inner, statement, &query, written, load, &options, scope(session)).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Unload { query, unload } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let options = run_options(statement, false);
+            let rows = loads::unload(inner, statement, &query, unload, &options).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::TryLoad { query, load } => {
+            drop(session);
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let rows = loads::try_load(inner, &query, &load, &run_options(statement, false)).await?;
+            return deliver(inner, statement, Rows::Ready(rows)).await;
+        }
+        Planned::Remove { written, rows } => {
+            let counted = writes::remove(statement, written, rows, scope(session)).await?;
+            return deliver(inner, statement, Rows::Ready(counted)).await;
+        }
+        Planned::Write { query, written } => {
+            let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+            statement.advance(Phase::Running);
+            let counted = match written.can_be_planned_again() {
+                true => compact(inner, statement, session, query, written).await?,
+                false => {
+                    let options = run_options(statement, false);
+                    writes::write(inner, statement, &query, written, &options, scope(session)).await?
+                }
+            };
+            return deliver(inner, statement, Rows::Ready(counted)).await;
+        }
+        Planned::Query(query) => query,
+    };
+    // Whoever reads needs what was planned, and nothing more of the session.
+    drop(session);
+    let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
+    statement.advance(Phase::Running);
+    let running = inner.runner.run(&query, &run_options(statement, false)).await?;
+    deliver(inner, statement, Rows::Running(Box::new(running))).await
+}
+
+fn plan_request(inner: &Inner, statement: &Statement, session: Option<&SessionGuard>) -> PlanRequest {
+    let request = &statement.request;
+    let (database, schema) = match session {
+        Some(session) => session.names_for(request),
+        None => (request.database.clone(), request.schema.clone()),
+    };
+    PlanRequest {
+        sql: request.sql.clone(),
+        database,
+        schema,
+        settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
+        lakes: session.and_then(|session| session.lakes()),
+        slots: inner.runner.registry.slots(),
+        executors: inner.runner.registry.executors(),
+    }
+}
+
+/// Files are replaced by others with the same rows. Where somebody has changed them meanwhile, it is planned anew.
+async fn compact(
+    inner: &Arc<Inner>,
+    statement: &Arc<Statement>,
+    session: Option<SessionGuard>,
+    mut query: PlannedQuery,
+    mut written: Written,
+) -> Result<RecordBatch, Failure> {
+    let options = run_options(statement, false);
+    let mut tries = 0;
+    loop {
+        let failure = match writes::write(inner, statement, &query, written, &options, Scope::Statement).await {
+            Err(failure) if failure.code == ErrorCode::Conflict && tries < COMPACTIONS_MAX => failure,
+            done => return done,
+        };
+        tries += 1;
+        tracing::info!(statement = %statement.id, tries, %failure, "planning again");
+        match inner.planner.plan(plan_request(inner, statement, session.as_ref())).await? {
+            Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
+            Planned::Remove { written, rows } => {
+                return writes::remove(statement, written, rows, Scope::Statement).await;
+            }
+            _ => return Err(failure),
+        }
+    }
+}
+
+pub fn run_options(statement: &Arc<Statement>, metrics: bool) -> RunOptions {
+    RunOptions {
+        statement: statement.id.to_string(),
+        deadline: statement.deadline.into_std(),
+        stop: statement.stop.clone(),
+        metrics,
+        observer: statement.clone(),
+    }
+}
