@@ -31,8 +31,7 @@ impl RetentionScope {
 }
 
 impl Database {
-    /// The longest time that this database, or a schema or table of a kept snapshot, is to be kept for. `None`: nothing says anything
-    /// about the database itself; what then is the least, its parts may still ask for more.
+    /// What the database says by itself, and the longest time that a schema or table of a kept snapshot asks for. `None`: nothing.
     pub async fn retention(&self) -> Result<(Option<Duration>, Option<Duration>)> {
         let mut tx = self.inner.sql.read().await?;
         let seen = |part: &str| format!("(SELECT {part}_id FROM ducklake_{part} WHERE NOT ({UNSEEN}))");
