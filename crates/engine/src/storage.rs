@@ -259,9 +259,14 @@ mod tests {
         std::fs::create_dir_all(root.join("out")).unwrap();
         std::os::unix::fs::symlink(root.join("out"), root.join("in/link")).unwrap();
         let options = StorageOptions {
-            allowed_roots: [&root.join("in").display().to_string(), "s3://mine/data", "gs://mine/g", "azure://mine/a"]
-                .map(str::to_owned)
-                .to_vec(),
+            allowed_roots: [
+                root.join("in").display().to_string().as_str(),
+                "s3://mine/data",
+                "gs://mine/g",
+                "azure://mine/a",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             ..Default::default()
         };
         let code = |location: &str| options.check_location(location).map_err(|failure| failure.code);
