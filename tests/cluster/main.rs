@@ -12,7 +12,9 @@
 
 mod support;
 
+mod bucket_vacuum;
 mod buckets;
+mod changed_files;
 mod command_line;
 mod cuts;
 mod defaults;
@@ -35,6 +37,7 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod registry;
 mod secrets;
 mod sqllogic;
 mod stage_graphs;

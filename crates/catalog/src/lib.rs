@@ -14,11 +14,13 @@ mod model;
 mod snapshot;
 
 mod change_counter;
+mod clone_database;
 mod database;
 mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod requests;
 mod secrets;
 
 mod files;
@@ -38,6 +40,8 @@ mod ledger;
 mod stages;
 mod transaction;
 
+mod retention;
+
 mod packed;
 mod sql;
 mod time;
@@ -55,6 +59,8 @@ pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFi
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
+pub use requests::{DoneRequest, Request};
+pub use retention::RetentionScope;
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
