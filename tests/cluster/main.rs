@@ -12,7 +12,9 @@
 
 mod support;
 
+mod bucket_vacuum;
 mod buckets;
+mod changed_files;
 mod command_line;
 mod cuts;
 mod defaults;
@@ -27,6 +29,7 @@ mod load;
 mod membership;
 mod merges;
 mod names;
+mod nested_writes;
 mod optimize;
 mod postgres;
 mod pruning;
@@ -34,6 +37,7 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod registry;
 mod secrets;
 mod sketches;
 mod sqllogic;

@@ -45,7 +45,7 @@ pub struct RemovableFile {
 const DOING: &str = "expiring snapshots";
 
 /// The rows of `ducklake_data_file` and its kin that no snapshot has.
-const UNSEEN: &str = "end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s \
+pub(crate) const UNSEEN: &str = "end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s \
                       WHERE s.snapshot_id >= begin_snapshot AND s.snapshot_id < end_snapshot)";
 
 impl Database {

@@ -14,12 +14,14 @@ mod model;
 mod snapshot;
 
 mod change_counter;
+mod clone_database;
 mod database;
 mod databases;
 mod lake_tables;
 mod load;
 mod lock;
 mod pins;
+mod requests;
 mod secrets;
 mod sketch;
 mod sketches;
@@ -44,6 +46,8 @@ mod ledger;
 mod stages;
 mod transaction;
 
+mod retention;
+
 mod packed;
 mod sql;
 mod time;
@@ -62,6 +66,8 @@ pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId,
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
 pub use pins::Pin;
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
+pub use requests::{DoneRequest, Request};
+pub use retention::RetentionScope;
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
 pub use sketch::Sketch;

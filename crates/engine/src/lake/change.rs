@@ -2,8 +2,8 @@
 
 use datafusion::execution::TaskContext;
 use frazil_catalog::{
-    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, NewSketches, Result, SecretRecord, TableId,
-    Transaction, View,
+    At, CatalogError, CommitInfo, DataFileId, Database, Databases, IfExists, NewSketches, Result, RetentionScope,
+    SecretRecord, TableId, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 
@@ -41,6 +41,12 @@ pub enum Change {
         name: String,
         if_exists: bool,
     },
+    SetRetention {
+        database: Database,
+        scope: RetentionScope,
+        days: Option<u32>,
+        done: String,
+    },
     /// A transaction with all it takes, and what the user is told.
     Commit {
         transaction: Box<Transaction>,
@@ -55,7 +61,7 @@ pub enum Change {
 impl Change {
     /// Returns what the user is told.
     pub async fn perform(self, databases: &Databases, info: CommitInfo) -> Result<String, Failure> {
-        let request = info.request_id.as_deref();
+        let request = info.request();
         let done = match self {
             Self::CreateDatabase { name, if_not_exists } => {
                 let created = databases.create_for(&name, Some(DEFAULT_SCHEMA), request).await;
@@ -88,13 +94,12 @@ impl Change {
                 let query = |view: &View| {
                     query_elsewhere(view, from, to).map_err(|failure| CatalogError::Invalid(failure.message))
                 };
-                match databases.clone_database(&source, at, &name, query, info).await {
+                match databases.clone_database(&source, at, &name, Some(DEFAULT_SCHEMA), query, info.clone()).await {
                     Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     cloned => {
-                        let database = cloned.map_err(|error| to_failure(&error))?;
-                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        cloned.map_err(|error| to_failure(&error))?;
                         format!("database {name} cloned from {source}")
                     }
                 }
@@ -116,8 +121,13 @@ impl Change {
                     }
                 }
             }
+            // Sent again it does the same, so its request is not noted.
+            Self::SetRetention { database, scope, days, done } => {
+                database.set_retention(scope, days).await.map_err(|error| to_failure(&error))?;
+                done
+            }
             Self::Commit { transaction, done } => {
-                transaction.commit(info).await.map_err(|error| to_failure(&error))?;
+                transaction.commit(info.clone()).await.map_err(|error| to_failure(&error))?;
                 done
             }
             Self::Nothing { done } => done,
