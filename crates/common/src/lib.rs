@@ -5,10 +5,12 @@
 pub mod failpoint;
 pub mod failure;
 pub mod ids;
+pub mod name_case;
 pub mod principal;
 pub mod units;
 
 pub use failure::{ErrorCode, Failure, Place};
 pub use ids::{BootId, ExchangeId, ExecutorId, QueryId, SessionId, StageId, StatementId};
+pub use name_case::NameCase;
 pub use principal::Principal;
 pub use units::ByteSize;

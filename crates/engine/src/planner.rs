@@ -12,7 +12,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use frazil_catalog::Databases;
-use frazil_common::{ByteSize, ErrorCode, Failure};
+use frazil_common::{ByteSize, ErrorCode, Failure, NameCase};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
@@ -34,7 +34,7 @@ use crate::secrets::{self, SecretStatement, Secrets};
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{dialect, explain, session, session_statements};
+use crate::{bindings, dialect, explain, session, session_functions, session_statements, sql_types};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -163,7 +163,7 @@ impl Planner {
         let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         let mut state = session::statement_state(
             &base,
-            lake::catalogs(&lakes, &base),
+            lake::catalogs(&lakes, &base, request.context.name_case),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -172,6 +172,8 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
+        session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, &lakes, &state).await;
         }
@@ -193,6 +195,13 @@ impl Planner {
         let sql = replaced.as_deref().unwrap_or(&sql);
         let mut statement = parse_one(&state, sql)?;
         explain::check_options(&mut statement)?;
+        if request.context.name_case == NameCase::Upper {
+            sql_types::as_snowflake_means(&mut statement);
+        }
+        match &request.bindings {
+            None if request.describe_only => bindings::bind_nulls(&mut statement)?,
+            values => bindings::bind(&mut statement, values.as_ref(), &state)?,
+        }
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
@@ -202,6 +211,7 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::check_columns(&statement)?;
         lake::look_back(&mut statement, &lakes, &state).await?;
         let declared = match &statement {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
@@ -249,7 +259,7 @@ impl Planner {
         place: &str,
     ) -> Result<StagedPlace, Failure> {
         let lakes = self.snapshot().await?;
-        let catalogs = lake::catalogs(&lakes, &self.base);
+        let catalogs = lake::catalogs(&lakes, &self.base, NameCase::default());
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;

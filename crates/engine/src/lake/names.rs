@@ -16,7 +16,7 @@ use frazil_catalog::{
     At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId,
     TableStatistics, Transaction,
 };
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, NameCase};
 use parking_lot::Mutex;
 
 use super::external::ExternalTables;
@@ -162,8 +162,8 @@ impl Lakes {
 }
 
 /// The catalogs of a statement: the databases. `base` plans views.
-pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>) -> Arc<dyn CatalogProviderList> {
-    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0, own: Arc::default() })
+pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>, name_case: NameCase) -> Arc<dyn CatalogProviderList> {
+    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0, own: Arc::default(), name_case })
 }
 
 type NamedCatalog = (String, Arc<dyn CatalogProvider>);
@@ -177,6 +177,8 @@ pub(super) struct Catalogs {
     views: usize,
     /// Found, but not shown: what a statement has put under a name of its own.
     own: Arc<Mutex<Vec<NamedCatalog>>>,
+    /// How `information_schema` shows names.
+    pub(super) name_case: NameCase,
 }
 
 impl fmt::Debug for Catalogs {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::CatalogProviderList;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::lake::{Change, Lakes, PrunedScan, VacuumRequest, Written};
+use crate::session_functions::StatementContext;
 use crate::session_statements::SessionChange;
 use crate::stages::{Load, StageAction, Unload};
 use crate::storage::ObjectStores;
@@ -22,6 +23,11 @@ pub struct PlanRequest {
     /// The databases as the session's open transaction sees them; `None` is as they are now.
     pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
+    /// Values for its placeholders: a column for each, a row for each run.
+    pub bindings: Option<RecordBatch>,
+    /// Its rows are not wanted, only what they would be: placeholders may have no values.
+    pub describe_only: bool,
+    pub context: StatementContext,
     /// Slots that the query may use.
     pub slots: usize,
     /// Executors that have them.
@@ -76,6 +82,31 @@ pub enum Planned {
     Session(SessionChange),
     /// Done while planning: declarations. The text tells the user.
     Done(String),
+}
+
+impl Planned {
+    /// Whether rows of tables are written or removed.
+    pub fn changes_rows(&self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Remove { .. } | Self::Load { .. })
+    }
+
+    /// The columns of the answer.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Query(query) => query.schema.clone(),
+            Self::Rows(rows) => rows.schema(),
+            Self::Write { written, .. } | Self::Remove { written, .. } => {
+                let counts = written.answer_without_rows(0).into_iter();
+                let fields: Vec<_> = counts.map(|(name, _)| Field::new(name, DataType::Int64, false)).collect();
+                Arc::new(Schema::new(fields))
+            }
+            Self::Explain { .. } | Self::Analyze { .. } => Arc::new(Schema::new(vec![
+                Field::new("plan_type", DataType::Utf8, false),
+                Field::new("plan", DataType::Utf8, false),
+            ])),
+            _ => Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)])),
+        }
+    }
 }
 
 #[derive(Clone)]
