@@ -114,6 +114,8 @@ async fn every_version_has_its_own() {
     assert_eq!(distinct(&cluster, "t", "id").await, Some(7));
     run(&cluster, "DELETE FROM t WHERE id >= 10").await;
     assert_eq!(distinct(&cluster, "t", "id").await, Some(3), "never more than rows");
+    run(&cluster, "INSERT INTO t (id) VALUES (2)").await;
+    assert_eq!(distinct(&cluster, "t", "id").await, Some(4));
     run(&cluster, "OPTIMIZE t").await;
     assert_eq!(distinct(&cluster, "t", "id").await, Some(2));
 
