@@ -47,7 +47,7 @@ impl Scope {
             Change::Nothing { done } => Ok(done),
             Change::Commit { transaction, done } => self.finish(inner, statement, *transaction).await.map(|()| done),
             _ if matches!(self, Self::Transaction(_)) => {
-                let message = "databases and secrets cannot be created, dropped or restored in a transaction";
+                let message = "databases, secrets and how long data are kept cannot be changed in a transaction";
                 Err(Failure::new(ErrorCode::TransactionOpen, message))
             }
             change => {
@@ -70,7 +70,7 @@ async fn commit(inner: &Inner, statement: &Statement, change: Transaction) -> Re
     Ok(())
 }
 
-fn commit_info(statement: &Statement) -> CommitInfo {
+pub fn commit_info(statement: &Statement) -> CommitInfo {
     CommitInfo {
         statement: Some(statement.id),
         request_id: statement.request.request_id.map(|id| id.to_string()),

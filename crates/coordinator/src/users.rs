@@ -15,14 +15,15 @@ use crate::deliver::status_row;
 use crate::lifecycle::Statement;
 use crate::log_in::{self, TOKEN_PREFIX, fill, public_key};
 use crate::service::Inner;
+use crate::transactions::commit_info;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub async fn perform(inner: &Inner, statement: &Statement, action: AccessAction) -> Result<RecordBatch, Failure> {
-    let request = statement.request.request_id.map(|id| id.to_string());
+    let info = commit_info(statement);
     let change = |change| async {
         let _committing = statement.committing();
-        inner.databases.change_access(change, request.as_deref()).await.map_err(Failure::from)
+        inner.databases.change_access(change, info.request()).await.map_err(Failure::from)
     };
     match action {
         AccessAction::CreateUser { name, if_not_exists, settings } => {

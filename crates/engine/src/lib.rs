@@ -17,7 +17,7 @@ pub mod build_rows;
 pub mod codec;
 mod dialect;
 pub mod errors;
-mod explain;
+pub mod explain;
 pub mod generate;
 pub mod lake;
 pub mod limits;

@@ -9,8 +9,9 @@ use super::privilege::{ObjectId, ObjectKind, Privilege};
 use super::records::{AccessRecords, Grant, Member, RoleRecord, TokenRecord, UserRecord};
 use crate::change_counter::State;
 use crate::database::Database;
-use crate::databases::{Databases, note_request};
+use crate::databases::Databases;
 use crate::error::{CatalogError, Result};
+use crate::requests::{Request, note_request};
 use crate::sql::{Tx, Value};
 use crate::time;
 use frazil_common::principal::{ADMIN_ROLE, EMBEDDED_USER, PUBLIC_ROLE};
@@ -156,7 +157,7 @@ impl Databases {
     }
 
     /// Returns what the user is told.
-    pub async fn change_access(&self, change: AccessChange, request: Option<&str>) -> Result<String> {
+    pub async fn change_access(&self, change: AccessChange, request: Option<Request<'_>>) -> Result<String> {
         let mut tx = self.registry().write("frazil_access_version").await?;
         let before = read(&mut tx).await?;
         let done = Changing { tx: &mut tx, records: &before }.apply(change).await?;

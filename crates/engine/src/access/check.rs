@@ -6,7 +6,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
-use frazil_catalog::{ObjectId, ObjectKind, Privilege, Rights, Touch, Touched, Transaction};
+use frazil_catalog::{Database, ObjectId, ObjectKind, Privilege, RetentionScope, Rights, Touch, Touched, Transaction};
 use frazil_common::{ErrorCode, Failure};
 
 use super::rights::{demand, denied};
@@ -53,6 +53,7 @@ pub fn check(planned: &Planned, lakes: &Lakes) -> Result<(), Failure> {
             },
             Change::CreateSecret { .. } => demand_admin(rights, "CREATE SECRET"),
             Change::DropSecret { .. } => demand_admin(rights, "DROP SECRET"),
+            Change::SetRetention { database, scope, .. } => check_retention(rights, database, *scope, lakes),
             Change::Commit { transaction, .. } => check_transaction(rights, transaction, lakes),
             Change::Nothing { .. } => Ok(()),
         },
@@ -101,6 +102,28 @@ pub fn check_setting(rights: &Rights, key: &str, value: &str) -> Result<(), Fail
         }
         false => Ok(()),
     }
+}
+
+fn check_retention(rights: &Rights, database: &Database, scope: RetentionScope, lakes: &Lakes) -> Result<(), Failure> {
+    let Some(seen) = lakes.get(database.name()) else {
+        let message = format!("database \"{}\" not found", database.name());
+        return Err(Failure::new(ErrorCode::UndefinedDatabase, message));
+    };
+    let within = |uuid: &str| ObjectId::within(database.id(), uuid);
+    let (kind, id, name) = match scope {
+        RetentionScope::Database => {
+            (ObjectKind::Database, ObjectId::database(database.id()), database.name().to_owned())
+        }
+        RetentionScope::Schema(schema) => {
+            let schema = seen.view.schema_by_id(schema).map_err(Failure::from)?;
+            (ObjectKind::Schema, within(&schema.uuid), schema.name.clone())
+        }
+        RetentionScope::Table(table) => {
+            let table = seen.view.table_by_id(table).map_err(Failure::from)?;
+            (ObjectKind::Table, within(&table.uuid), seen.view.full_name(table))
+        }
+    };
+    demand(rights, Privilege::Ownership, kind, &id, &name)
 }
 
 fn check_written(rights: &Rights, written: &Written, lakes: &Lakes) -> Result<(), Failure> {
