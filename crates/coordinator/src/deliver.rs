@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,7 +31,10 @@ pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows)
     };
     match statement.request.delivery {
         Delivery::Spooled => {
-            let (rows, partitions) = spool(inner, statement.id, &schema, rows).await?;
+            if let Rows::Ready(rows) = &rows {
+                statement.keep_answer(rows);
+            }
+            let (rows, partitions) = spool(inner, statement, &schema, rows).await?;
             statement.finish(ResultInfo { schema, rows, partitions });
         }
         Delivery::Streamed => {
@@ -44,16 +47,20 @@ pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows)
 
 async fn spool(
     inner: &Arc<Inner>,
-    id: StatementId,
+    statement: &Statement,
     schema: &SchemaRef,
     rows: Rows,
 ) -> Result<(u64, Vec<ResultPartition>), Failure> {
-    let mut writer = inner.results.begin(id, schema.clone());
+    let mut writer = inner.results.begin(statement.id, schema.clone());
     match rows {
-        Rows::Ready(batch) => writer.push(batch)?,
+        Rows::Ready(batch) => {
+            note(statement, &batch);
+            writer.push(batch)?;
+        }
         Rows::Running(mut running) => {
             while let Some(batch) = running.next().await {
                 let batch = batch?;
+                note(statement, &batch);
                 // Files are written here: not on the threads that answer everyone.
                 writer = blocking(move || {
                     let mut writer = writer;
@@ -66,6 +73,10 @@ async fn spool(
     }
     let partitions = blocking(move || writer.finish()).await?;
     Ok((partitions.iter().map(|partition| partition.rows).sum(), partitions))
+}
+
+fn note(statement: &Statement, batch: &RecordBatch) {
+    statement.progress.add_rows(batch.num_rows() as u64, batch.get_array_memory_size() as u64);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
@@ -84,6 +95,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
     match rows {
         Rows::Ready(batch) => {
             count = batch.num_rows() as u64;
+            note(statement, &batch);
             sender.send(Ok(batch)).await.map_err(|_| gone())?;
         }
         Rows::Running(mut running) => loop {
@@ -99,6 +111,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
                 None => break,
                 Some(Ok(batch)) => {
                     count += batch.num_rows() as u64;
+                    note(statement, &batch);
                     sender.send(Ok(batch)).await.map_err(|_| gone())?;
                 }
                 Some(Err(failure)) => {

@@ -1,33 +1,54 @@
 //! What a statement does from its text to its last row.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::Written;
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery};
+use frazil_engine::session::client_settings;
 use frazil_engine::session_statements::SessionChange;
+use futures::future::BoxFuture;
 
 use crate::deliver::{Rows, deliver, status_row};
+use crate::history::SystemView;
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
 use crate::sessions::SessionGuard;
 use crate::statement::Phase;
 use crate::transactions::{self, Scope};
-use crate::{explained, loads, vacuum, writes};
+use crate::{batch, explained, loads, vacuum, writes};
+
+/// A statement that runs for longer is noted in the history before it ends.
+const NOTED_AFTER: Duration = Duration::from_millis(100);
 
 /// A compaction that others have made impossible is planned anew so often.
 const COMPACTIONS_MAX: u32 = 5;
 
 /// Whatever comes of it is in the statement when this returns.
-pub async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
+///
+/// Boxed: a text of several statements runs them by the same way.
+pub fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) -> BoxFuture<'static, ()> {
+    Box::pin(run_whole(inner, statement))
+}
+
+async fn run_whole(inner: Arc<Inner>, statement: Arc<Statement>) {
     let mut running = std::pin::pin!(run(&inner, &statement));
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
-        () = statement.stop.cancelled() => Err(statement.stop_cause()),
-        () = tokio::time::sleep_until(statement.deadline) => {
-            Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"))
+    let mut is_long = std::pin::pin!(tokio::time::sleep(NOTED_AFTER));
+    let mut is_noted = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut running => break outcome,
+            () = statement.stop.cancelled() => break Err(statement.stop_cause()),
+            () = tokio::time::sleep_until(statement.deadline) => {
+                break Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"));
+            }
+            () = &mut is_long, if !is_noted => {
+                is_noted = true;
+                statement.record_open();
+            }
         }
     };
     let outcome = match outcome {
@@ -40,6 +61,7 @@ pub async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
     if let Err(failure) = outcome {
         statement.fail(failure);
     }
+    statement.record_if_ended();
 }
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
@@ -57,6 +79,18 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         Some(id) => Some(inner.sessions.enter(&request.principal, id).await?),
         None => None,
     };
+    let settings = match &session {
+        Some(session) => session.settings_for(request),
+        None => request.settings.clone(),
+    };
+    if !settings.is_empty() {
+        statement.set_client_settings(client_settings(settings));
+    }
+    if !request.parts.is_empty() {
+        // Each of them enters the session by itself.
+        drop(session);
+        return batch::run(inner, statement).await;
+    }
     let start = std::time::Instant::now();
     let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref())).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
@@ -155,7 +189,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
-fn plan_request(inner: &Inner, statement: &Statement, session: Option<&SessionGuard>) -> PlanRequest {
+fn plan_request(inner: &Arc<Inner>, statement: &Statement, session: Option<&SessionGuard>) -> PlanRequest {
     let request = &statement.request;
     let (database, schema) = match session {
         Some(session) => session.names_for(request),
@@ -167,6 +201,7 @@ fn plan_request(inner: &Inner, statement: &Statement, session: Option<&SessionGu
         schema,
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
         lakes: session.and_then(|session| session.lakes()),
+        system: Some(Arc::new(SystemView::new(inner.clone(), request.principal.clone()))),
         slots: inner.runner.registry.slots(),
         executors: inner.runner.registry.executors(),
     }

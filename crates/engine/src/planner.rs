@@ -32,7 +32,7 @@ use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{
     self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, PrunedScan, PrunedScans, VacuumRequest,
-    WriteFilesExec, WriteOptions, Written,
+    SystemTables, WriteFilesExec, WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
@@ -80,6 +80,8 @@ pub struct PlanRequest {
     /// The databases as the session's open transaction sees them; `None` is as they are now.
     pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
+    /// Tables about the instance, as whoever sends the statement may see them.
+    pub system: Option<Arc<dyn SystemTables>>,
     /// Slots that the query may use.
     pub slots: usize,
     /// Executors that have them.
@@ -261,7 +263,7 @@ impl Planner {
         let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         let mut state = session::statement_state(
             &base,
-            lake::catalogs(&lakes, &base),
+            lake::catalogs(&lakes, &base, request.system.clone()),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -347,7 +349,7 @@ impl Planner {
         place: &str,
     ) -> Result<StagedPlace, Failure> {
         let lakes = self.snapshot().await?;
-        let catalogs = lake::catalogs(&lakes, &self.base);
+        let catalogs = lake::catalogs(&lakes, &self.base, None);
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;
