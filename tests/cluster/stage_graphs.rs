@@ -40,7 +40,18 @@ async fn the_22_queries_are_cut_as_before() {
     let planner = Planner::new(env, databases, storage, options, tokio::runtime::Handle::current()).expect("a planner");
     let plan = async |sql: String| {
         let settings = vec![("partitions".to_owned(), "4".to_owned())];
-        let request = PlanRequest { sql, database: None, schema: None, lakes: None, settings, slots: 4, executors: 2 };
+        let request = PlanRequest {
+            sql,
+            database: None,
+            schema: None,
+            lakes: None,
+            settings,
+            bindings: None,
+            describe_only: false,
+            context: Default::default(),
+            slots: 4,
+            executors: 2,
+        };
         planner.plan(request).await.expect("it plans")
     };
     for table in data::tpch().await {

@@ -1,10 +1,12 @@
 //! What one client may ask of the statement service: its own statements, its own sessions.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
+use uuid::Uuid;
 
 use crate::history::{Filter, StatementRecord, SystemView};
 use crate::lifecycle::Statement;
@@ -93,6 +95,12 @@ impl Caller {
         tracing::info!(statement = %id, "statement received");
         tokio::spawn(run_to_end(inner.clone(), statement));
         Ok(id)
+    }
+
+    /// The statement that came with a request id.
+    pub fn by_request(&self, request_id: Uuid) -> Option<StatementId> {
+        let found = self.inner().statements.lock().by_request(request_id);
+        found.filter(|statement| self.may_see(statement)).map(|statement| statement.id)
     }
 
     fn find(&self, id: StatementId) -> Result<Known, Failure> {
@@ -198,6 +206,21 @@ impl Caller {
         settings: Vec<(String, String)>,
     ) -> Result<SessionId, Failure> {
         self.inner().sessions.open(self.principal.clone(), database, schema, settings)
+    }
+
+    /// The database and schema in which the names of a session's statements are looked up; `None` while a statement changes them.
+    pub fn session_names(&self, session: SessionId) -> Result<Option<(String, String)>, Failure> {
+        self.inner().sessions.names(&self.principal, session)
+    }
+
+    /// Leaves with a session what its door has to know of it, as long as it is open.
+    pub fn attach(&self, session: SessionId, what: Arc<dyn Any + Send + Sync>) -> Result<(), Failure> {
+        self.inner().sessions.attach(&self.principal, session, what)
+    }
+
+    /// What [`Caller::attach`] has left; the session counts as used.
+    pub fn attached(&self, session: SessionId) -> Result<Option<Arc<dyn Any + Send + Sync>>, Failure> {
+        self.inner().sessions.attached(&self.principal, session)
     }
 
     /// A token for one of its sessions; see [`Tokens::issue`](crate::tokens::Tokens::issue).

@@ -137,7 +137,7 @@ impl Coordinator {
         let history = History::open(&kept, options.history_limits())?;
         let sessions = Arc::new(Sessions::new(options.session_limits()));
         // One of each purpose for a session, and as many that its client has let go of.
-        let tokens = Tokens::new(4 * options.sessions_max);
+        let tokens = Tokens::new(6 * options.sessions_max);
         let statements = StatementService::new(Inner {
             planner,
             sessions: sessions.clone(),

@@ -43,11 +43,16 @@ impl Statements {
         let first = &known.request;
         let is_same = (&first.principal, &first.sql, &first.database, &first.schema, first.session)
             == (&request.principal, &request.sql, &request.database, &request.schema, request.session);
-        if is_same {
+        if is_same && (&first.bindings, first.describe_only) == (&request.bindings, request.describe_only) {
             return Ok(Some(known.id));
         }
         let message = format!("requestId {request_id} came with another statement before: give each its own");
         Err(Failure::new(ErrorCode::RequestIdReused, message))
+    }
+
+    /// The statement that came with a request id.
+    pub fn by_request(&self, request_id: Uuid) -> Option<Arc<Statement>> {
+        self.by_request.get(&request_id).and_then(|id| self.get(*id))
     }
 
     pub fn forget_request(&mut self, statement: &Statement) {

@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::Written;
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery};
-use frazil_engine::session::client_settings;
+use frazil_engine::session::{AUTOCOMMIT, client_settings};
+use frazil_engine::session_functions::StatementContext;
 use frazil_engine::session_statements::SessionChange;
 use futures::future::BoxFuture;
 
@@ -75,10 +76,18 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         statement.advance(Phase::Planned);
         return deliver(inner, statement, Rows::Ready(status_row(done)?)).await;
     }
-    let session = match request.session {
-        Some(id) => Some(inner.sessions.enter(&request.principal, id).await?),
-        None => None,
-    };
+    let (mut session, mut context) = (None, StatementContext::default());
+    if let Some(id) = request.session {
+        let mut entered = inner.sessions.enter(&request.principal, id).await?;
+        context.session = Some(id.number().to_string());
+        context.last_statement = entered.begin_statement(statement.id).map(|last| last.to_string());
+        session = Some(entered);
+    }
+    let own_autocommit = request.settings.iter().any(|(key, _)| key.trim().eq_ignore_ascii_case(AUTOCOMMIT));
+    if own_autocommit {
+        let message = "setting \"autocommit\" is a session's, and cannot be set for one statement";
+        return Err(Failure::new(ErrorCode::InvalidArgument, message));
+    }
     let settings = match &session {
         Some(session) => session.settings_for(request),
         None => request.settings.clone(),
@@ -92,14 +101,26 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         return batch::run(inner, statement).await;
     }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref())).await;
+    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
     {
         session.check_kept()?;
     }
-    let planned = planned?;
+    let mut planned = planned?;
+    if request.describe_only {
+        statement.advance(Phase::Planned);
+        return deliver(inner, statement, Rows::Ready(RecordBatch::new_empty(planned.schema()))).await;
+    }
+    if let Some(session) = &mut session
+        && !session.autocommit()
+        && !session.is_open()
+        && planned.changes_rows()
+    {
+        session.begin(inner.planner.snapshot().await?, false)?;
+        planned = inner.planner.plan(plan_request(inner, statement, Some(session), &context)).await?;
+    }
     statement.advance(Phase::Planned);
     let scope = |session: Option<SessionGuard>| match session {
         Some(session) if session.is_open() => Scope::Transaction(session),
@@ -171,7 +192,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
             let _permit = inner.admission.admit(|| statement.advance(Phase::Queued)).await?;
             statement.advance(Phase::Running);
             let counted = match written.can_be_planned_again() {
-                true => compact(inner, statement, session, query, written).await?,
+                true => compact(inner, statement, session, &context, query, written).await?,
                 false => {
                     let options = run_options(statement, false);
                     writes::write(inner, statement, &query, written, &options, scope(session)).await?
@@ -189,7 +210,12 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
-fn plan_request(inner: &Arc<Inner>, statement: &Statement, session: Option<&SessionGuard>) -> PlanRequest {
+fn plan_request(
+    inner: &Arc<Inner>,
+    statement: &Statement,
+    session: Option<&SessionGuard>,
+    context: &StatementContext,
+) -> PlanRequest {
     let request = &statement.request;
     let (database, schema) = match session {
         Some(session) => session.names_for(request),
@@ -202,6 +228,15 @@ fn plan_request(inner: &Arc<Inner>, statement: &Statement, session: Option<&Sess
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
         lakes: session.and_then(|session| session.lakes()),
         system: Some(Arc::new(SystemView::new(inner.clone(), request.principal.clone()))),
+        bindings: request.bindings.clone(),
+        describe_only: request.describe_only,
+        context: StatementContext {
+            user: request.principal.user().to_owned(),
+            role: request.principal.role().to_owned(),
+            warehouse: request.warehouse.clone(),
+            name_case: request.name_case,
+            ..context.clone()
+        },
         slots: inner.runner.registry.slots(),
         executors: inner.runner.registry.executors(),
     }
@@ -212,6 +247,7 @@ async fn compact(
     inner: &Arc<Inner>,
     statement: &Arc<Statement>,
     session: Option<SessionGuard>,
+    context: &StatementContext,
     mut query: PlannedQuery,
     mut written: Written,
 ) -> Result<RecordBatch, Failure> {
@@ -224,7 +260,7 @@ async fn compact(
         };
         tries += 1;
         tracing::info!(statement = %statement.id, tries, %failure, "planning again");
-        match inner.planner.plan(plan_request(inner, statement, session.as_ref())).await? {
+        match inner.planner.plan(plan_request(inner, statement, session.as_ref(), context)).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
                 return writes::remove(statement, written, rows, Scope::Statement).await;

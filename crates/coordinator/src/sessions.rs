@@ -3,13 +3,15 @@
 //! A session's statements may run at the same time. Those in a transaction change it one after the other: each begins with what
 //! the ones before have changed, and leaves its own changes, all or none, when it is done.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_catalog::Transaction;
-use frazil_common::{ErrorCode, Failure, Principal, SessionId};
+use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
 use frazil_engine::lake::Lakes;
+use frazil_engine::session::{AUTOCOMMIT, DEFAULT_DATABASE, DEFAULT_SCHEMA, is_on};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
@@ -42,6 +44,7 @@ struct Session {
     principal: Principal,
     created: SystemTime,
     used: Mutex<Instant>,
+    attached: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
     state: Arc<tokio::sync::Mutex<SessionState>>,
 }
 
@@ -52,6 +55,7 @@ pub struct SessionState {
     schema: Option<String>,
     settings: BTreeMap<String, String>,
     transaction: TransactionState,
+    last_statement: Option<StatementId>,
 }
 
 #[derive(Default)]
@@ -101,13 +105,14 @@ impl Sessions {
             let message = format!("{} sessions are open already", sessions.len());
             return Err(Failure::new(ErrorCode::TooManyStatements, message));
         }
-        let settings = settings.into_iter().collect();
+        let settings = settings.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
         let state = SessionState { database, schema, settings, ..SessionState::default() };
         let session = Session {
             id: SessionId::mint(),
             principal,
             created: SystemTime::now(),
             used: Mutex::new(Instant::now()),
+            attached: Mutex::default(),
             state: Arc::new(tokio::sync::Mutex::new(state)),
         };
         let id = session.id;
@@ -139,12 +144,46 @@ impl Sessions {
 
     /// Waits until no other statement changes the session. Only its own principal enters it.
     pub async fn enter(&self, principal: &Principal, id: SessionId) -> Result<SessionGuard, Failure> {
-        let session = self.by_id.lock().get(&id).cloned();
-        let session = session.filter(|session| session.principal == *principal).ok_or_else(undefined)?;
+        let session = self.own(principal, id)?;
         *session.used.lock() = Instant::now();
         let guard = session.state.clone().lock_owned().await;
         *session.used.lock() = Instant::now();
         Ok(guard)
+    }
+
+    fn own(&self, principal: &Principal, id: SessionId) -> Result<Arc<Session>, Failure> {
+        let session = self.by_id.lock().get(&id).cloned();
+        session.filter(|session| session.principal == *principal).ok_or_else(undefined)
+    }
+
+    /// Leaves something with a session; it goes with it.
+    pub fn attach(
+        &self,
+        principal: &Principal,
+        id: SessionId,
+        what: Arc<dyn Any + Send + Sync>,
+    ) -> Result<(), Failure> {
+        *self.own(principal, id)?.attached.lock() = Some(what);
+        Ok(())
+    }
+
+    pub fn attached(
+        &self,
+        principal: &Principal,
+        id: SessionId,
+    ) -> Result<Option<Arc<dyn Any + Send + Sync>>, Failure> {
+        let session = self.own(principal, id)?;
+        *session.used.lock() = Instant::now();
+        let attached = session.attached.lock().clone();
+        Ok(attached)
+    }
+
+    /// Where its names are looked up; `None` while a statement changes the session.
+    pub fn names(&self, principal: &Principal, id: SessionId) -> Result<Option<(String, String)>, Failure> {
+        let session = self.own(principal, id)?;
+        let Ok(state) = session.state.try_lock() else { return Ok(None) };
+        let database = state.database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        Ok(Some((database, state.schema.clone().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()))))
     }
 
     /// To be called as long as the coordinator lives.
@@ -224,6 +263,16 @@ impl SessionState {
         self.settings.remove(key);
     }
 
+    /// Whether a change is committed with its statement, when no transaction is open. Otherwise it opens one.
+    pub fn autocommit(&self) -> bool {
+        self.settings.get(AUTOCOMMIT).is_none_or(|value| is_on(value) != Some(false))
+    }
+
+    /// The statement before this one.
+    pub fn begin_statement(&mut self, id: StatementId) -> Option<StatementId> {
+        self.last_statement.replace(id)
+    }
+
     /// What the open transaction sees; `None` without one.
     pub fn lakes(&self) -> Option<Arc<Lakes>> {
         match &self.transaction {
@@ -238,6 +287,11 @@ impl SessionState {
             TransactionState::Lost(failure) => Err(failure.clone()),
             TransactionState::None | TransactionState::Open(_) => Ok(()),
         }
+    }
+
+    /// No transaction is open, and none was lost.
+    pub fn has_none(&self) -> bool {
+        matches!(self.transaction, TransactionState::None)
     }
 
     pub fn is_open(&self) -> bool {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use frazil_common::{Failure, Principal, SessionId, StatementId};
+use arrow_ipc::writer::StreamWriter;
+use frazil_common::{Failure, NameCase, Principal, SessionId, StatementId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -76,8 +78,16 @@ pub struct StatementRequest {
     pub settings: Vec<(String, String)>,
     /// The statements of a text that holds several, which run one after the other; empty for a text of one.
     pub parts: Vec<String>,
+    /// Values for its placeholders; see [`bindings`](frazil_engine::bindings).
+    pub bindings: Option<RecordBatch>,
+    /// Nothing is run: the result has the columns of the statement's, and no rows.
+    pub describe_only: bool,
+    /// How names are shown where they are values: in `information_schema`, by `current_database()`.
+    pub name_case: NameCase,
+    /// What `current_warehouse()` tells.
+    pub warehouse: Option<String>,
     /// A second submission with the same id is the first one's statement, not another; it is refused if its `sql`,
-    /// `database` or `schema` differ.
+    /// `database`, `schema` or `bindings` differ.
     pub request_id: Option<Uuid>,
 }
 
@@ -90,6 +100,14 @@ impl StatementRequest {
             // With its length, so that no two lists of parts give the same bytes.
             digest.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             digest.update(part.map_or("", String::as_str));
+        }
+        if let Some(bindings) = &self.bindings {
+            let bytes = StreamWriter::try_new(Vec::new(), &bindings.schema()).and_then(|mut writer| {
+                writer.write(bindings)?;
+                writer.into_inner()
+            });
+            // What cannot be written is never bound either.
+            digest.update(bytes.unwrap_or_default());
         }
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -105,6 +123,10 @@ impl StatementRequest {
             schema: None,
             settings: Vec::new(),
             parts: Vec::new(),
+            bindings: None,
+            describe_only: false,
+            name_case: NameCase::default(),
+            warehouse: None,
             request_id: None,
         }
     }

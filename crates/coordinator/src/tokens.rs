@@ -19,6 +19,8 @@ pub enum Purpose {
     Session,
     /// To get another token for the session when that has expired.
     Renewal,
+    /// To fetch parts of its client's results: in addresses that are fetched without other credentials.
+    Results,
 }
 
 /// Of one coordinator, in its memory: they end with it. Kept as digests, so that what is in memory is of no use.

@@ -98,6 +98,10 @@ pub async fn change_session(
             session.begin(inner.planner.snapshot().await?, read_only)?;
             "transaction begun".to_owned()
         }
+        // Without autocommit a transaction is begun when there is something to commit.
+        SessionChange::Commit | SessionChange::Rollback if !session.autocommit() && session.has_none() => {
+            "nothing was changed since the last transaction".to_owned()
+        }
         SessionChange::Commit => match session.take()? {
             Some(changes) => {
                 let committed = commit(statement, Transaction::clone(&changes)).await;

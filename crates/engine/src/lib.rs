@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`runtime`] (threads), [`memory`] (pool and spill directory), [`storage`] (which files may be
 //! touched), [`limits`] (what a statement may ask of the planner),
-//! `dialect` (SQL that is understood), [`session`] and [`planner`] (SQL to a physical plan), [`session_statements`] (what a statement does to its session), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
+//! `dialect` and `sql_types` (SQL that is understood), [`session`] and [`planner`] (SQL to a physical plan), [`bindings`] (values for placeholders), [`session_functions`] (what a statement can ask of its session), [`session_statements`] (what it does to it), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
 //! optimizer's), `balance` (equal shares of a scan), [`build_rows`] (semi and anti joins on several
 //! executors), [`codec`] (plans and splits to bytes and back), [`scan`] and `suspects`
 //! (errors that name their file), [`metrics`], [`errors`] (DataFusion's to ours) and [`single`], DataFusion in one process,
@@ -11,6 +11,7 @@
 //! Knows nothing of stages, tasks or executors.
 
 mod balance;
+pub mod bindings;
 pub mod build_rows;
 pub mod codec;
 mod dialect;
@@ -27,8 +28,10 @@ pub mod runtime;
 pub mod scan;
 pub mod secrets;
 pub mod session;
+pub mod session_functions;
 pub mod session_statements;
 pub mod single;
+mod sql_types;
 pub mod stages;
 pub mod storage;
 mod suspects;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::CatalogProviderList;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -21,7 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatement, Statement as ParsedStatement};
 use frazil_catalog::{Databases, ExternalTable};
-use frazil_common::{ByteSize, ErrorCode, Failure};
+use frazil_common::{ByteSize, ErrorCode, Failure, NameCase};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
 use tokio::runtime::Handle;
@@ -38,10 +38,11 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
+use crate::session_functions::{self, StatementContext};
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace, Unload};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{dialect, explain, session, session_statements, suspects};
+use crate::{bindings, dialect, explain, session, session_statements, sql_types, suspects};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -82,6 +83,11 @@ pub struct PlanRequest {
     pub settings: Vec<(String, String)>,
     /// Tables about the instance, as whoever sends the statement may see them.
     pub system: Option<Arc<dyn SystemTables>>,
+    /// Values for its placeholders: a column for each, a row for each run.
+    pub bindings: Option<RecordBatch>,
+    /// Its rows are not wanted, only what they would be: placeholders may have no values.
+    pub describe_only: bool,
+    pub context: StatementContext,
     /// Slots that the query may use.
     pub slots: usize,
     /// Executors that have them.
@@ -136,6 +142,31 @@ pub enum Planned {
     Session(SessionChange),
     /// Done while planning: declarations. The text tells the user.
     Done(String),
+}
+
+impl Planned {
+    /// Whether rows of tables are written or removed.
+    pub fn changes_rows(&self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Remove { .. } | Self::Load { .. })
+    }
+
+    /// The columns of the answer.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Query(query) => query.schema.clone(),
+            Self::Rows(rows) => rows.schema(),
+            Self::Write { written, .. } | Self::Remove { written, .. } => {
+                let counts = written.answer_without_rows(0).into_iter();
+                let fields: Vec<_> = counts.map(|(name, _)| Field::new(name, DataType::Int64, false)).collect();
+                Arc::new(Schema::new(fields))
+            }
+            Self::Explain { .. } | Self::Analyze { .. } => Arc::new(Schema::new(vec![
+                Field::new("plan_type", DataType::Utf8, false),
+                Field::new("plan", DataType::Utf8, false),
+            ])),
+            _ => Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)])),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -263,7 +294,7 @@ impl Planner {
         let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         let mut state = session::statement_state(
             &base,
-            lake::catalogs(&lakes, &base, request.system.clone()),
+            lake::catalogs(&lakes, &base, request.system.clone(), request.context.name_case),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -272,6 +303,8 @@ impl Planner {
         )?;
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
+        session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, &lakes, &state).await;
         }
@@ -293,6 +326,13 @@ impl Planner {
         let sql = replaced.as_deref().unwrap_or(&sql);
         let mut statement = parse_one(&state, sql)?;
         explain::check_options(&mut statement)?;
+        if request.context.name_case == NameCase::Upper {
+            sql_types::as_snowflake_means(&mut statement);
+        }
+        match &request.bindings {
+            None if request.describe_only => bindings::bind_nulls(&mut statement)?,
+            values => bindings::bind(&mut statement, values.as_ref(), &state)?,
+        }
         if let Some(change) = session_change(&statement)? {
             return Ok(Planned::Session(change));
         }
@@ -349,7 +389,7 @@ impl Planner {
         place: &str,
     ) -> Result<StagedPlace, Failure> {
         let lakes = self.snapshot().await?;
-        let catalogs = lake::catalogs(&lakes, &self.base, None);
+        let catalogs = lake::catalogs(&lakes, &self.base, None, NameCase::default());
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;

@@ -18,6 +18,7 @@ use frazil_common::output_format::OutputFormat;
 use frazil_common::{ErrorCode, Failure};
 
 use crate::errors::to_failure;
+use crate::sql_types::SqlTypes;
 use crate::storage::ObjectStores;
 use crate::{generate, lake, rules};
 
@@ -50,6 +51,8 @@ fn check_client_setting(key: &str, value: &str) -> Option<Result<(), Failure>> {
         _ => return None,
     })
 }
+/// Of a session: whether each change is committed with its statement.
+pub const AUTOCOMMIT: &str = "autocommit";
 
 /// Forces the number of partitions of a statement: for tests and experiments.
 pub const PARTITIONS: &str = "partitions";
@@ -86,6 +89,7 @@ pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
     SessionStateBuilder::new()
         .with_default_features()
         .with_table_function_list(functions)
+        .with_type_planner(Arc::new(SqlTypes))
         .with_config(base_config())
         .with_runtime_env(env)
         .with_physical_optimizer_rules(rules::physical_rules())
@@ -151,6 +155,12 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
     if forced_partitions_of(&key, value)?.is_some() {
         return Ok(());
     }
+    if key == AUTOCOMMIT {
+        return match is_on(value) {
+            Some(_) => Ok(()),
+            None => Err(invalid(format!("setting {AUTOCOMMIT:?} must be true or false"))),
+        };
+    }
     let allowed = match key.as_str() {
         "datafusion.execution.parquet.pushdown_filters" => true,
         TIME_ZONE => {
@@ -189,6 +199,15 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
     })
 }
 
+/// The truth value of a setting.
+pub fn is_on(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "on" | "1" => Some(true),
+        "false" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// A setting's one name.
 pub fn full_key(key: &str) -> String {
     let key = key.trim().to_ascii_lowercase();
@@ -200,7 +219,7 @@ pub fn full_key(key: &str) -> String {
 
 /// Refuses a setting that no statement may change, or that there is none.
 pub fn check_known(key: &str) -> Result<(), Failure> {
-    if key == PARTITIONS || is_client_setting(key) {
+    if key == PARTITIONS || key == AUTOCOMMIT || is_client_setting(key) {
         return Ok(());
     }
     let mut options = ConfigOptions::new();

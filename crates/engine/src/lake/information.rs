@@ -3,16 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::information_schema::InformationSchemaProvider;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::Result;
+use frazil_common::NameCase;
 
 use super::listing::{self, Listed, ListedColumn, VIEW, sql_type};
 use super::names::Catalogs;
 use super::system::{SYSTEM_SCHEMA, SystemSchema};
+use crate::sql_types::{SnowflakeType, snowflake_type};
 
 pub const INFORMATION_SCHEMA: &str = "information_schema";
 
@@ -101,7 +103,7 @@ impl Information {
         schemas.push(INFORMATION_SCHEMA.to_owned());
         schemas.extend(self.catalogs.system.iter().map(|_| SYSTEM_SCHEMA.to_owned()));
         let owners: ArrayRef = Arc::new(StringArray::new_null(schemas.len()));
-        let names = texts(schemas.iter().map(|name| Some(name.as_str())));
+        let names = self.names(schemas.iter().map(String::as_str));
         batch([("catalog_name", self.catalog(schemas.len())), ("schema_name", names), ("schema_owner", owners)])
     }
 
@@ -119,8 +121,8 @@ impl Information {
         }));
         batch([
             ("table_catalog", self.catalog(relations.len())),
-            ("table_schema", texts(relations.iter().map(|one| Some(one.schema.as_str())))),
-            ("table_name", texts(relations.iter().map(|one| Some(one.name.as_str())))),
+            ("table_schema", self.names(relations.iter().map(|one| one.schema.as_str()))),
+            ("table_name", self.names(relations.iter().map(|one| one.name.as_str()))),
             ("table_type", texts(relations.iter().map(|one| Some(one.kind)))),
         ])
     }
@@ -130,8 +132,8 @@ impl Information {
         views.retain(|one| one.kind == VIEW);
         batch([
             ("table_catalog", self.catalog(views.len())),
-            ("table_schema", texts(views.iter().map(|one| Some(one.schema.as_str())))),
-            ("table_name", texts(views.iter().map(|one| Some(one.name.as_str())))),
+            ("table_schema", self.names(views.iter().map(|one| one.schema.as_str()))),
+            ("table_name", self.names(views.iter().map(|one| one.name.as_str()))),
             ("view_definition", texts(views.iter().map(|one| one.query.as_deref()))),
         ])
     }
@@ -155,11 +157,14 @@ impl Information {
         let precisions: Int32Array = rows.iter().map(|(_, _, column)| precision(&column.data_type)).collect();
         let scales: Int32Array = rows.iter().map(|(_, _, column)| scale(&column.data_type)).collect();
         let positions: UInt64Array = rows.iter().map(|(_, position, _)| Some(*position as u64)).collect();
+        if self.catalogs.name_case == NameCase::Upper {
+            return self.snowflake_columns(&rows);
+        }
         batch([
             ("table_catalog", self.catalog(rows.len())),
-            ("table_schema", texts(rows.iter().map(|(one, ..)| Some(one.schema.as_str())))),
-            ("table_name", texts(rows.iter().map(|(one, ..)| Some(one.name.as_str())))),
-            ("column_name", texts(rows.iter().map(|(_, _, column)| Some(column.name.as_str())))),
+            ("table_schema", self.names(rows.iter().map(|(one, ..)| one.schema.as_str()))),
+            ("table_name", self.names(rows.iter().map(|(one, ..)| one.name.as_str()))),
+            ("column_name", self.names(rows.iter().map(|(_, _, column)| column.name.as_str()))),
             ("ordinal_position", Arc::new(positions)),
             ("column_default", texts(defaults)),
             ("is_nullable", texts(rows.iter().map(|(_, _, column)| Some(yes_or_no(column.nullable))))),
@@ -169,8 +174,48 @@ impl Information {
         ])
     }
 
+    /// With the columns that clients of Snowflake look at, and its names of types.
+    fn snowflake_columns(&self, rows: &[(Listed, usize, ListedColumn)]) -> Result<RecordBatch> {
+        let types: Vec<SnowflakeType> = rows.iter().map(|(_, _, column)| snowflake_type(&column.data_type)).collect();
+        let nothing = || texts(std::iter::repeat_n(None, rows.len()));
+        let number = |of: fn(&SnowflakeType) -> Option<i64>| -> ArrayRef {
+            Arc::new(types.iter().map(of).collect::<Int64Array>())
+        };
+        let positions: Int64Array = rows.iter().map(|(_, position, _)| Some(*position as i64)).collect();
+        batch([
+            ("table_catalog", self.catalog(rows.len())),
+            ("table_schema", self.names(rows.iter().map(|(one, ..)| one.schema.as_str()))),
+            ("table_name", self.names(rows.iter().map(|(one, ..)| one.name.as_str()))),
+            ("column_name", self.names(rows.iter().map(|(_, _, column)| column.name.as_str()))),
+            ("ordinal_position", Arc::new(positions)),
+            ("column_default", texts(rows.iter().map(|(_, _, column)| column.default.as_deref()))),
+            ("is_nullable", texts(rows.iter().map(|(_, _, column)| Some(yes_or_no(column.nullable))))),
+            ("data_type", texts(types.iter().map(|one| Some(one.name)))),
+            ("character_maximum_length", number(|one| one.length.filter(|_| one.name == "TEXT"))),
+            ("character_octet_length", number(|one| one.length)),
+            ("numeric_precision", number(|one| one.precision)),
+            ("numeric_precision_radix", number(|one| one.precision.map(|_| 10))),
+            ("numeric_scale", number(|one| one.scale)),
+            ("datetime_precision", number(|one| one.decimals)),
+            ("is_identity", texts(std::iter::repeat_n(Some("NO"), rows.len()))),
+            ("identity_generation", nothing()),
+            ("identity_start", nothing()),
+            ("identity_increment", nothing()),
+            ("identity_cycle", nothing()),
+            ("identity_ordered", nothing()),
+            ("data_type_alias", nothing()),
+            ("comment", nothing()),
+        ])
+    }
+
     fn catalog(&self, rows: usize) -> ArrayRef {
-        texts(std::iter::repeat_n(Some(self.name.as_str()), rows))
+        self.names(std::iter::repeat_n(self.name.as_str(), rows))
+    }
+
+    /// As the statement's client shows them.
+    fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> ArrayRef {
+        let case = self.catalogs.name_case;
+        Arc::new(names.map(|name| Some(case.shown(name))).collect::<StringArray>())
     }
 }
 

@@ -16,7 +16,7 @@ use frazil_catalog::{
     At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, Pin, Relation, SnapshotView, TableId,
     TableStatistics, Transaction,
 };
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, NameCase};
 use parking_lot::Mutex;
 
 use super::external::ExternalTables;
@@ -155,8 +155,10 @@ pub fn catalogs(
     lakes: &Arc<Lakes>,
     base: &Arc<SessionState>,
     system: Option<Arc<dyn SystemTables>>,
+    name_case: NameCase,
 ) -> Arc<dyn CatalogProviderList> {
-    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), system, views: 0, own: Arc::default() })
+    let (lakes, base) = (lakes.clone(), base.clone());
+    Arc::new(Catalogs { lakes, base, system, views: 0, own: Arc::default(), name_case })
 }
 
 type NamedCatalog = (String, Arc<dyn CatalogProvider>);
@@ -171,6 +173,8 @@ pub(super) struct Catalogs {
     views: usize,
     /// Found, but not shown: what a statement has put under a name of its own.
     own: Arc<Mutex<Vec<NamedCatalog>>>,
+    /// How `information_schema` shows names.
+    pub(super) name_case: NameCase,
 }
 
 impl fmt::Debug for Catalogs {

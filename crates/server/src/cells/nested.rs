@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use super::{Column, Encode, Presentation, encoder as encoder_of, push_json};
 
 /// Inside of lists, structs and maps.
-static READABLE: Presentation =
+pub static READABLE: Presentation =
     Presentation { date: None, time: None, timestamp: None, zoned: None, zone: None, base64: false };
 
 pub fn encoder<'a>(array: &'a ArrayRef, presentation: &'a Presentation) -> Result<Box<dyn Encode + 'a>, ArrowError> {

@@ -22,7 +22,7 @@ fn batch(arrays: Vec<ArrayRef>) -> RecordBatch {
 
 fn written(batches: &[RecordBatch], null_cell: NullCell) -> String {
     let mut out = Vec::new();
-    write_rows(batches, null_cell, &Presentation::default(), &mut out).unwrap();
+    write_rows(batches, null_cell, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -177,7 +177,7 @@ fn timestamps_with_a_zone_carry_its_offset() {
 #[test]
 fn an_unknown_zone_is_a_failure() {
     let array = TimestampMicrosecondArray::from(vec![0]).with_timezone("Atlantis/Capital");
-    let failure = write_rows(&[batch(vec![Arc::new(array)])], NullCell::Null, &Presentation::default(), &mut Vec::new()).unwrap_err();
+    let failure = write_rows(&[batch(vec![Arc::new(array)])], NullCell::Null, &mut Vec::new()).unwrap_err();
     assert!(failure.message.contains("Atlantis/Capital") && failure.message.contains("c0"), "{failure}");
 }
 
@@ -268,9 +268,10 @@ fn maps_have_text_keys() {
 fn check_presented(settings: &[(&str, &str)], array: impl Array + 'static, expected: &[&str]) {
     let settings: Vec<(String, String)> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let mut out = Vec::new();
+    let mut out = b"[".to_vec();
     let presentation = Presentation::of(&settings).unwrap();
-    write_rows(&[batch(vec![Arc::new(array)])], NullCell::Null, &presentation, &mut out).unwrap();
+    write_presented(&[batch(vec![Arc::new(array)])], NullCell::Null, &presentation, &mut out).unwrap();
+    out.push(b']');
     let rows: Vec<Vec<String>> = serde_json::from_slice(&out).unwrap();
     assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), expected, "{settings:?}");
 }
