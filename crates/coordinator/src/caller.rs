@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
 use uuid::Uuid;
 
+use crate::describe::check_length;
 use crate::history::{Filter, StatementRecord, SystemView};
 use crate::lifecycle::Statement;
 use crate::run::run_to_end;
@@ -68,14 +69,7 @@ impl Caller {
         request.principal = self.principal.clone();
         let inner = self.inner();
         let options = &inner.options;
-        if request.sql.len() as u64 > options.statement_bytes_max.0 {
-            let message = format!(
-                "the statement has {} bytes, at most {} are taken",
-                request.sql.len(),
-                options.statement_bytes_max
-            );
-            return Err(Failure::new(ErrorCode::TooComplex, message));
-        }
+        check_length(&request, options.statement_bytes_max)?;
         let most = Duration::from_secs(options.statement_limit_s.max(1));
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
         let statement = {

@@ -18,7 +18,7 @@ use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
 use crate::sessions::SessionGuard;
-use crate::statement::Phase;
+use crate::statement::{Phase, StatementRequest};
 use crate::transactions::{self, Scope};
 use crate::{batch, explained, loads, vacuum, writes};
 
@@ -101,7 +101,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         return batch::run(inner, statement).await;
     }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref(), &context)).await;
+    let planned = inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -119,7 +119,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         && planned.changes_rows()
     {
         session.begin(inner.planner.snapshot().await?, false)?;
-        planned = inner.planner.plan(plan_request(inner, statement, Some(session), &context)).await?;
+        planned = inner.planner.plan(plan_request(inner, &statement.request, Some(session), &context)).await?;
     }
     statement.advance(Phase::Planned);
     let scope = |session: Option<SessionGuard>| match session {
@@ -210,13 +210,12 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
-fn plan_request(
+pub fn plan_request(
     inner: &Arc<Inner>,
-    statement: &Statement,
+    request: &StatementRequest,
     session: Option<&SessionGuard>,
     context: &StatementContext,
 ) -> PlanRequest {
-    let request = &statement.request;
     let (database, schema) = match session {
         Some(session) => session.names_for(request),
         None => (request.database.clone(), request.schema.clone()),
@@ -260,7 +259,7 @@ async fn compact(
         };
         tries += 1;
         tracing::info!(statement = %statement.id, tries, %failure, "planning again");
-        match inner.planner.plan(plan_request(inner, statement, session.as_ref(), context)).await? {
+        match inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), context)).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
                 return writes::remove(statement, written, rows, Scope::Statement).await;

@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::balance::balance_scans;
+use crate::describe::Description;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{
@@ -229,6 +230,20 @@ impl Planner {
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
     pub async fn plan(self: &Arc<Self>, request: PlanRequest) -> Result<Planned, Failure> {
+        self.on_deep_thread(request, async |planner, request| planner.plan_here(&request).await).await
+    }
+
+    /// What a statement would be. Nothing is changed, and its placeholders may have no values yet.
+    pub async fn describe(self: &Arc<Self>, request: PlanRequest) -> Result<Description, Failure> {
+        self.on_deep_thread(request, async |planner, request| planner.describe_here(request).await).await
+    }
+
+    /// Does `work` for a statement, on a thread with a large stack and within the time for planning.
+    async fn on_deep_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        request: PlanRequest,
+        work: impl AsyncFnOnce(&Planner, PlanRequest) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         limits::check(&request.sql, &self.options.limits)?;
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
             Failure::new(ErrorCode::TooManyStatements, format!("{PLANNERS_MAX} statements are being planned already"))
@@ -237,7 +252,7 @@ impl Planner {
         let sql_bytes = request.sql.len();
         let planner = self.clone();
         let work = move || {
-            let planning = AssertUnwindSafe(planner.plan_here(&request)).catch_unwind();
+            let planning = AssertUnwindSafe(work(&planner, request)).catch_unwind();
             let planned = planner.io.block_on(planning);
             let planned = planned.unwrap_or_else(|panic| {
                 Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
@@ -270,9 +285,60 @@ impl Planner {
         Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
     }
 
-    async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
+    async fn describe_here(&self, mut request: PlanRequest) -> Result<Description, Failure> {
+        request.describe_only = true;
+        if request.lakes.is_none() {
+            request.lakes = Some(self.snapshot().await?);
+        }
+        let described = Description::of(&self.plan_here(&request).await?);
+        if request.bindings.is_some() || !request.sql.contains(['?', '$', ':']) {
+            return Ok(described);
+        }
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let lakes = request.lakes.clone().expect("it was set above");
+        let (state, _) = self.statement_state(&request, &lakes, &stores)?;
+        // What only we can read, has no placeholders.
+        let Ok(mut statement) = parse_one(&state, &request.sql) else { return Ok(described) };
+        match bindings::number_all(&mut statement)? {
+            0 => Ok(described),
+            count => {
+                let plan = plan_with_placeholders(statement, &lakes, &state).await;
+                if let Err(failure) = &plan {
+                    tracing::debug!(%failure, "types of placeholders are not known");
+                }
+                Ok(described.with_parameters(count, plan.as_ref().ok()))
+            }
+        }
+    }
+
+    /// A statement's own session, and the number of partitions that its settings force.
+    fn statement_state(
+        &self,
+        request: &PlanRequest,
+        lakes: &Arc<Lakes>,
+        stores: &Arc<ObjectStores>,
+    ) -> Result<(SessionState, Option<usize>), Failure> {
         let forced = session::forced_partitions(&request.settings)?;
+        // External tables may be opened for it, with its secrets.
+        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
+        let mut state = session::statement_state(
+            &base,
+            lake::catalogs(lakes, &base, request.system.clone(), request.context.name_case),
+            forced.unwrap_or(1),
+            request.database.as_deref(),
+            request.schema.as_deref(),
+            &request.settings,
+            stores.clone(),
+        )?;
+        let cluster = ClusterOptions { executors: request.executors };
+        state.config_mut().options_mut().extensions.insert(cluster);
+        session_functions::register(&mut state, &request.context)?;
+        Ok((state, forced))
+    }
+
+    async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let lakes = match &request.lakes {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
@@ -290,21 +356,7 @@ impl Planner {
                 return Ok(Planned::Change(Change::DropSecret { name, if_exists }));
             }
         };
-        // External tables may be opened for it, with its secrets.
-        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
-        let mut state = session::statement_state(
-            &base,
-            lake::catalogs(&lakes, &base, request.system.clone(), request.context.name_case),
-            forced.unwrap_or(1),
-            request.database.as_deref(),
-            request.schema.as_deref(),
-            &request.settings,
-            stores.clone(),
-        )?;
-        let cluster = ClusterOptions { executors: request.executors };
-        state.config_mut().options_mut().extensions.insert(cluster);
-        session_functions::register(&mut state, &request.context)?;
-        state.config_mut().set_extension(Arc::new(request.context.name_case));
+        let (mut state, forced) = self.statement_state(request, &lakes, &stores)?;
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, &lakes, &state).await;
         }
@@ -357,6 +409,7 @@ impl Planner {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
+            LogicalPlan::Ddl(_) if request.describe_only => Ok(Planned::Done(String::new())),
             LogicalPlan::Ddl(ddl) => self.declare(ddl, declared, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
@@ -657,6 +710,20 @@ impl Planner {
         }
         Ok(())
     }
+}
+
+/// The logical plan of a query or a write whose placeholders, which are numbered, have no values.
+async fn plan_with_placeholders(
+    mut statement: ParsedStatement,
+    lakes: &Arc<Lakes>,
+    state: &SessionState,
+) -> Result<LogicalPlan, Failure> {
+    lake::look_back(&mut statement, lakes, state).await?;
+    lake::take_cluster_by(&mut statement);
+    lake::put_defaults(&mut statement, lakes, state)?;
+    lake::take_out_values(&mut statement, state).await?;
+    let (statement, _) = lake::as_merge(statement)?;
+    state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))
 }
 
 async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {

@@ -135,7 +135,10 @@ fn custom(name: &str, arguments: &[String]) -> Result<Option<DataType>> {
         }
         "VARIANT" | "OBJECT" | "GEOGRAPHY" | "GEOMETRY" | "VECTOR" => {
             let hint = "keep JSON as VARCHAR";
-            return Err(DataFusionError::NotImplemented(format!("type {} is not supported: {hint}", name.to_uppercase())));
+            return Err(DataFusionError::NotImplemented(format!(
+                "type {} is not supported: {hint}",
+                name.to_uppercase()
+            )));
         }
         _ => return Ok(None),
     }))
@@ -146,7 +149,9 @@ fn decimal(precision: u64, scale: u64) -> Result<DataType> {
         (Ok(precision @ 1..=NUMBER_PRECISION), Ok(scale)) if scale as u8 <= precision => {
             Ok(DataType::Decimal128(precision, scale))
         }
-        _ => Err(DataFusionError::Plan(format!("type NUMBER({precision},{scale}) is not known: 38 digits are the most"))),
+        _ => {
+            Err(DataFusionError::Plan(format!("type NUMBER({precision},{scale}) is not known: 38 digits are the most")))
+        }
     }
 }
 
@@ -198,10 +203,9 @@ impl VisitorMut for Widen {
 
 fn widen(sql_type: &mut SqlType) {
     *sql_type = match sql_type {
-        SqlType::Float(ExactNumberInfo::None)
-        | SqlType::Real
-        | SqlType::Float4
-        | SqlType::Float8 => SqlType::DoublePrecision,
+        SqlType::Float(ExactNumberInfo::None) | SqlType::Real | SqlType::Float4 | SqlType::Float8 => {
+            SqlType::DoublePrecision
+        }
         SqlType::TinyInt(None) | SqlType::SmallInt(None) | SqlType::Int(None) | SqlType::Integer(None) => {
             SqlType::BigInt(None)
         }
