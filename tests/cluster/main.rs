@@ -20,6 +20,7 @@ mod explain;
 mod faults;
 mod front_door;
 mod full_disks;
+mod history;
 mod interop;
 mod kills;
 mod lake;

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
+pub mod rest;
 pub mod s3;
 pub mod small_disk;
 pub mod terminal;

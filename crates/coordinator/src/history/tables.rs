@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use frazil_common::{Failure, Principal, StatementId};
 use frazil_engine::lake::{SystemRows, SystemTables};
 
@@ -229,6 +229,5 @@ fn small(values: impl Iterator<Item = u32>) -> ArrayRef {
 /// Milliseconds since the epoch as instants in UTC.
 fn times(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     let times: TimestampMillisecondArray = values.map(|value| value.map(|value| value as i64)).collect();
-    debug_assert_eq!(times.data_type(), &DataType::Timestamp(TimeUnit::Millisecond, None));
     Arc::new(times.with_timezone("UTC"))
 }
