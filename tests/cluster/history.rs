@@ -86,7 +86,7 @@ async fn statements_stages_and_tasks_are_tables() {
     assert_eq!(rest.sql("create view v as select phase from system.statements").await.status, 200);
     until(&rest, "select count(*) > 3 from v", &[&["true"]]).await;
     // A statement sees itself.
-    until(&rest, "select phase from system.statements where statement_text like '%itself%'", &[&["planned"]]).await;
+    until(&rest, "select phase from system.statements where statement_text like '%itself%'", &[&["received"]]).await;
     assert_eq!(rest.sql("describe system.tasks").await.rows().len(), 11);
 
     for (refused, state) in [

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod bad_input;
 mod buckets;
 mod command_line;
 mod cuts;
@@ -28,6 +29,7 @@ mod load;
 mod membership;
 mod merges;
 mod names;
+mod openapi;
 mod optimize;
 mod postgres;
 mod pruning;
@@ -36,6 +38,7 @@ mod random_queries;
 mod random_writes;
 mod refusals;
 mod secrets;
+mod sql_api;
 mod sqllogic;
 mod stage_graphs;
 mod stages;
