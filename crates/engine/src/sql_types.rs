@@ -11,8 +11,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTableOperation, DataType as SqlType, ExactNumberInfo, Expr, Statement, TimezoneInfo,
-    VisitMut, VisitorMut,
+    AlterColumnOperation, AlterTableOperation, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Statement,
+    TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 /// Digits of a number whose type says none.
@@ -165,7 +165,7 @@ fn unit(decimals: Option<u64>) -> Result<TimeUnit> {
     })
 }
 
-/// Whole numbers have at least 18 digits, `FLOAT` has 64 bits, and a `DECIMAL` of which nothing is said has 38 digits and no decimals.
+/// Numbers with a point are exact, whole numbers have at least 18 digits, `FLOAT` has 64 bits, and a `DECIMAL` of which nothing is said has 38 digits and no decimals.
 pub fn as_snowflake_means(statement: &mut ParsedStatement) {
     let inner = match statement {
         ParsedStatement::Statement(inner) => inner.as_mut(),
@@ -193,12 +193,39 @@ impl VisitorMut for Widen {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
+            Expr::Value(found) => {
+                if let Value::Number(digits, false) = &found.value
+                    && let Some(exact) = exact_number(digits)
+                {
+                    *expr = exact;
+                }
+            }
             Expr::Cast { data_type, .. } => widen(data_type),
             Expr::TypedString(typed) => widen(&mut typed.data_type),
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// A number with a point, or of more digits than 64 bits hold, as a decimal. DataFusion would make it a floating-point number.
+fn exact_number(digits: &str) -> Option<Expr> {
+    if digits.contains(['e', 'E', '_']) || (!digits.contains('.') && digits.parse::<u64>().is_ok()) {
+        return None;
+    }
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, scale) = (whole.trim_start_matches('0').len(), decimals.len());
+    let precision = (whole + scale).max(1);
+    if precision > usize::from(NUMBER_PRECISION) {
+        return None;
+    }
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.to_owned()).into())),
+        data_type: SqlType::Decimal(ExactNumberInfo::PrecisionAndScale(precision as u64, scale as i64)),
+        array: false,
+        format: None,
+    })
 }
 
 fn widen(sql_type: &mut SqlType) {

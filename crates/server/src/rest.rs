@@ -46,9 +46,9 @@ use tokio::sync::Semaphore;
 
 use crate::snowflake;
 
+pub use answer::json_bytes;
 use answer::{Refused, json};
 use client::Client;
-pub use answer::json_bytes;
 pub use request::read_body;
 
 /// What an operator can set of the REST API.

@@ -71,6 +71,8 @@ pub fn routes(statements: StatementService, options: RestOptions) -> Router {
         .route("/queries/{id}/result", get(query::result))
         .route("/queries/{id}/chunks/{number}", get(chunk::fetch))
         .route("/monitoring/queries/{id}", get(status::status))
+        // As version 5 of the Python connector writes it.
+        .route("/monitoring/queries//{id}", get(status::status))
         .route("/telemetry/send", post(status::telemetry))
         .with_state(Arc::new(Door { statements, options, large_bodies: Semaphore::new(LARGE_BODIES_MAX) }))
 }

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, NullArray, RecordBatch,
-    StringArray, Time64NanosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, NullArray,
+    RecordBatch, StringArray, Time64NanosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
-use arrow::compute::cast_with_options;
 use arrow::compute::CastOptions;
+use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use frazil_common::{ErrorCode, Failure};
 use serde::Deserialize;
@@ -86,7 +86,9 @@ fn column(number: usize, type_name: &str, texts: Vec<Option<String>>) -> Result<
         "ANY" if texts.iter().all(Option::is_none) => Arc::new(NullArray::new(texts.len())),
         "TEXT" | "ANY" | "CHAR" | "VARIANT" | "OBJECT" | "ARRAY" => Arc::new(StringArray::from(texts)),
         "FIXED" => fixed(&texts, wrong)?,
-        "REAL" => Arc::new(each(&texts, |text| text.trim().parse::<f64>().ok(), wrong)?.into_iter().collect::<Float64Array>()),
+        "REAL" => {
+            Arc::new(each(&texts, |text| text.trim().parse::<f64>().ok(), wrong)?.into_iter().collect::<Float64Array>())
+        }
         "BOOLEAN" => {
             let truth = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "1" => Some(true),
@@ -157,7 +159,9 @@ fn timestamps(
     }
     let microseconds = nanoseconds.into_iter().map(|value| match value {
         None => Ok(None),
-        Some(value) if value % 1000 == 0 => i64::try_from(value / 1000).map(Some).map_err(|_| wrong(&value.to_string())),
+        Some(value) if value % 1000 == 0 => {
+            i64::try_from(value / 1000).map(Some).map_err(|_| wrong(&value.to_string()))
+        }
         Some(value) => Err(wrong(&value.to_string())),
     });
     let microseconds: Vec<Option<i64>> = microseconds.collect::<Result<_, Failure>>()?;
@@ -196,8 +200,7 @@ fn written(
 ) -> Result<ArrayRef, Failure> {
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let texts = StringArray::from(texts);
-    cast_with_options(&texts, data_type, &strict)
-        .map_err(|_| wrong(texts.iter().flatten().next().unwrap_or_default()))
+    cast_with_options(&texts, data_type, &strict).map_err(|_| wrong(texts.iter().flatten().next().unwrap_or_default()))
 }
 
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {

@@ -41,7 +41,9 @@ pub async fn read<T: DeserializeOwned + Send + 'static>(
         Some(b"gzip") => {
             let work = move || unpacked(&bytes, most).and_then(|bytes| parse(&bytes));
             let parsed = tokio::task::spawn_blocking(work).await;
-            parsed.unwrap_or_else(|_| Err(Failure::internal("panic while a request was unpacked"))).map_err(Refused::from)
+            parsed
+                .unwrap_or_else(|_| Err(Failure::internal("panic while a request was unpacked")))
+                .map_err(Refused::from)
         }
         Some(other) => {
             let encoding = String::from_utf8_lossy(other).into_owned();

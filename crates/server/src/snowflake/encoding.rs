@@ -17,9 +17,7 @@ use arrow::array::{
     StringArray, StringBuilder, StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Fields, Int64Type, Schema, SchemaRef, TimeUnit,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use frazil_common::Failure;
 
@@ -86,7 +84,9 @@ fn field(column: &Column) -> FieldRef {
         ("boolean", _) => DataType::Boolean,
         ("date", _) => DataType::Date32,
         ("time", _) => DataType::Int64,
-        ("timestamp_ntz", DataType::Timestamp(TimeUnit::Nanosecond, _)) => of_instant(&["epoch", "fraction"], &metadata),
+        ("timestamp_ntz", DataType::Timestamp(TimeUnit::Nanosecond, _)) => {
+            of_instant(&["epoch", "fraction"], &metadata)
+        }
         ("timestamp_ntz", _) => DataType::Int64,
         ("timestamp_tz", _) => of_instant(&["epoch", "fraction", "timezone"], &metadata),
         ("binary", _) => DataType::Binary,
@@ -98,7 +98,7 @@ fn field(column: &Column) -> FieldRef {
 fn encoded(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
     let logical = field.metadata().get("logicalType").map_or("", String::as_str);
     match (array.data_type(), logical) {
-        (DataType::Dictionary(_, values) , _) => {
+        (DataType::Dictionary(_, values), _) => {
             let plain = cast(array, values)?;
             return encoded(&plain, field);
         }
@@ -181,4 +181,3 @@ fn texts(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         }
     }
 }
-

@@ -47,9 +47,7 @@ impl LogInData {
         };
         match authenticator.as_str() {
             "SNOWFLAKE" | "USERNAME_PASSWORD_MFA" => Ok(match (&self.login_name, &self.password) {
-                (Some(user), Some(password)) => {
-                    Credentials::Password { user: kept(user), password: password.clone() }
-                }
+                (Some(user), Some(password)) => Credentials::Password { user: kept(user), password: password.clone() },
                 _ => Credentials::None,
             }),
             "PROGRAMMATIC_ACCESS_TOKEN" | "OAUTH" => token().map(Credentials::Token),
@@ -163,6 +161,7 @@ pub async fn log_out(State(door): State<Arc<Door>>, request: Request) -> Result<
 }
 
 pub async fn authenticator() -> Response {
-    let message = "log-in by way of a browser or another server is not supported: use a password, an access token or a key pair";
+    let message =
+        "log-in by way of a browser or another server is not supported: use a password, an access token or a key pair";
     answer(&json!({ "data": null, "code": "390190", "message": message, "success": false }))
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use axum::response::Response;
 use frazil_common::{ErrorCode, Failure, StatementId};
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ const STATEMENTS_MAX: usize = 1000;
 pub struct Run {
     pub id: StatementId,
     pub request_id: Option<Uuid>,
+    texts: Vec<String>,
+    bindings: Option<RecordBatch>,
     state: Mutex<State>,
     ended: watch::Sender<bool>,
 }
@@ -68,19 +71,23 @@ pub async fn submit(client: Client, texts: Vec<String>, terms: Terms, asynchrono
         let message = format!("{} statements in one request, at most {STATEMENTS_MAX} are taken", texts.len());
         return Err(Failure::new(ErrorCode::TooComplex, message).into());
     }
-    // Sent again, because its answer was lost: it is the same run.
-    let known = terms.request_id.and_then(|id| client.run_of_request(id));
-    let run = match known {
-        Some(run) => run,
+    let run = Arc::new(Run {
+        id: StatementId::mint(),
+        request_id: terms.request_id,
+        texts,
+        bindings: terms.bindings.clone(),
+        state: Mutex::default(),
+        ended: watch::Sender::new(false),
+    });
+    let run = match client.remember(run.clone()) {
+        // Sent again, because its answer was lost: it is the same run.
+        Some(known) if known.texts == run.texts && known.bindings == run.bindings => known,
+        Some(_) => {
+            let message = "the requestId came with other statements before: give each request its own";
+            return Err(Failure::new(ErrorCode::RequestIdReused, message).into());
+        }
         None => {
-            let run = Arc::new(Run {
-                id: StatementId::mint(),
-                request_id: terms.request_id,
-                state: Mutex::default(),
-                ended: watch::Sender::new(false),
-            });
-            client.remember(run.clone());
-            tokio::spawn(perform(client.clone(), run.clone(), texts, terms));
+            tokio::spawn(perform(client.clone(), run.clone(), terms));
             run
         }
     };
@@ -91,9 +98,9 @@ pub async fn submit(client: Client, texts: Vec<String>, terms: Terms, asynchrono
 }
 
 /// Runs them. Each has the service's own limits, which end this too.
-async fn perform(client: Client, run: Arc<Run>, texts: Vec<String>, terms: Terms) {
+async fn perform(client: Client, run: Arc<Run>, terms: Terms) {
     let mut values = terms.bindings.as_ref().map_or(0..0, |bindings| 0..bindings.num_columns());
-    for text in &texts {
+    for text in &run.texts {
         if run.state.lock().stopped {
             let failure = Failure::new(ErrorCode::Cancelled, "the statements were cancelled");
             run.state.lock().failed = Some((failure, None));

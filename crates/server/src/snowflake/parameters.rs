@@ -50,9 +50,8 @@ const FIXED: [(&str, &str); 8] = [
 ];
 
 /// Beginnings of names that only clients look at.
-const CLIENTS: [&str; 10] = [
-    "CLIENT_", "PYTHON_", "JS_", "JDBC_", "ODBC_", "GO_", "DOTNET_", "SNOWPARK_", "NODEJS_", "USE_CACHED_RESULT",
-];
+const CLIENTS: [&str; 10] =
+    ["CLIENT_", "PYTHON_", "JS_", "JDBC_", "ODBC_", "GO_", "DOTNET_", "SNOWPARK_", "NODEJS_", "USE_CACHED_RESULT"];
 
 const RESULT_FORMAT: &str = "_QUERY_RESULT_FORMAT";
 
@@ -91,7 +90,10 @@ pub struct Parameter {
 pub enum Effect {
     None,
     /// A setting of the session itself.
-    Setting { key: &'static str, value: String },
+    Setting {
+        key: &'static str,
+        value: String,
+    },
 }
 
 /// A session's parameters that differ from the defaults.
@@ -124,9 +126,7 @@ impl Parameters {
             Value::Null => String::new(),
             other => other.to_string(),
         };
-        let wrong = || {
-            Failure::new(ErrorCode::InvalidArgument, format!("parameter {name} cannot be {text:?}"))
-        };
+        let wrong = || Failure::new(ErrorCode::InvalidArgument, format!("parameter {name} cannot be {text:?}"));
         let truth = || match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "on" => Some(true),
             "false" | "0" | "off" => Some(false),

@@ -77,10 +77,8 @@ pub async fn submit(State(door): State<Arc<Door>>, request: Request) -> Result<R
     let texts = statements(&request.sql_text);
     let wanted = terms.parameters.statement_count();
     if wanted != 0 && texts.len() as u64 != wanted.max(1) && texts.len() > 1 {
-        let message = format!(
-            "Actual statement count {} did not match the desired statement count {wanted}.",
-            texts.len()
-        );
+        let message =
+            format!("Actual statement count {} did not match the desired statement count {wanted}.", texts.len());
         return Err(Failure::new(ErrorCode::NotSupported, message).into());
     }
     if texts.len() > 1 {
@@ -127,7 +125,7 @@ impl Started<'_> {
 
 /// Takes a statement on; of those that are several for the planner, waits for all but the last.
 pub async fn start<'a>(client: &Client, text: &'a str, terms: &Terms) -> Result<Started<'a>, Refused> {
-    let (mut planned, kind, changes) = match plan(text, &terms.parameters)? {
+    let (mut planned, kind, changes) = match plan(text, &terms.parameters, client.caller.principal().role())? {
         Plan::Result(id) => {
             let status = client.caller.status(id)?;
             return Ok(Started { id, kind: kind_of(&status), translated: None, changes: Vec::new() });

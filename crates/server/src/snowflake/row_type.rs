@@ -30,6 +30,15 @@ pub struct Column {
     pub data_type: DataType,
 }
 
+impl Column {
+    /// Text has nine decimals of a second, whatever the column has, and clients look for as many as they are told of.
+    pub fn as_text(&mut self) {
+        if self.type_name == "timestamp_ntz" {
+            self.scale = Some(9);
+        }
+    }
+}
+
 pub fn columns(schema: &Schema, name_case: NameCase) -> Vec<Column> {
     schema.fields().iter().map(|field| column(field, name_case)).collect()
 }

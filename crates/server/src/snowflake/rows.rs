@@ -31,26 +31,40 @@ const INLINE_CELLS_MAX: usize = 10_000;
 pub struct Wish {
     pub kind: Kind,
     pub format: Format,
+    /// Of the columns.
+    name_case: NameCase,
 }
 
 impl Wish {
     /// Only queries are answered with Arrow: what others answer is counted by clients that look for text.
     pub fn new(kind: Kind, format: Format) -> Self {
-        Self { kind, format: if kind.is_query() { format } else { Format::Json } }
+        Self { kind, format: if kind.is_query() { format } else { Format::Json }, name_case: NameCase::AsKept }
     }
 
-    fn name_case(self) -> NameCase {
-        if self.kind.is_query() { NameCase::Upper } else { NameCase::AsKept }
+    /// Names of a query's columns are the user's, or those that we have given it for them; what other statements answer is called the same
+    /// by every client.
+    fn of(self, status: &StatementStatus) -> Self {
+        let name_case = if Kind::of(&status.sql).is_query() { NameCase::Upper } else { NameCase::AsKept };
+        Self { name_case, ..self }
     }
 
     fn columns(self, schema: &Schema) -> Vec<Column> {
-        columns(schema, self.name_case())
+        let mut columns = columns(schema, self.name_case);
+        if self.format == Format::Json {
+            columns.iter_mut().for_each(Column::as_text);
+        }
+        columns
     }
 }
 
 /// The answer to whoever waits for a statement that has ended.
-pub async fn ended(client: &Client, headers: &HeaderMap, status: StatementStatus, wish: Wish) -> Result<Response, Refused> {
-    let id = status.id;
+pub async fn ended(
+    client: &Client,
+    headers: &HeaderMap,
+    status: StatementStatus,
+    wish: Wish,
+) -> Result<Response, Refused> {
+    let (id, wish) = (status.id, wish.of(&status));
     match status.phase {
         Phase::Finished => {
             let nothing = || ResultInfo { schema: Arc::new(Schema::empty()), rows: 0, partitions: Vec::new() };
@@ -138,7 +152,7 @@ fn head(client: &Client, status: &StatementStatus, wish: Wish, rows: u64) -> Res
         "finalWarehouseName": client.warehouse(),
         "finalRoleName": client.role(),
         "numberOfBinds": 0,
-        "arrayBindSupported": wish.kind.counts(),
+        "arrayBindSupported": wish.kind == Kind::INSERT,
         "statementTypeId": wish.kind.0,
         "version": 1,
         "sendResultTime": status.ended_ms,
@@ -178,7 +192,11 @@ fn inline(head: Value, rows: &[RecordBatch], wish: Wish, schema: &Schema) -> Res
     body.pop();
     match wish.format {
         Format::Arrow => {
-            let stream = arrow_stream(rows, &wish.columns(schema))?;
+            // Without rows there is no stream, as clients expect it: they know the columns.
+            let stream = match rows.iter().all(|batch| batch.num_rows() == 0) {
+                true => Vec::new(),
+                false => arrow_stream(rows, &wish.columns(schema))?,
+            };
             body.extend_from_slice(b",\"rowsetBase64\":\"");
             let start = body.len();
             body.resize(start + base64::encoded_len(stream.len(), true).unwrap_or(0), 0);

@@ -49,7 +49,12 @@ pub struct Client {
 
 impl Client {
     /// Opens the door's part of a new session.
-    pub fn enter(caller: Caller, session: SessionId, parameters: Parameters, warehouse: Option<String>) -> Result<Self, Failure> {
+    pub fn enter(
+        caller: Caller,
+        session: SessionId,
+        parameters: Parameters,
+        warehouse: Option<String>,
+    ) -> Result<Self, Failure> {
         let state = State { parameters, warehouse, ..State::default() };
         let door = Arc::new(DoorSession { state: Mutex::new(state) });
         caller.attach(session, door.clone())?;
@@ -109,13 +114,19 @@ impl Client {
         Ok(token)
     }
 
-    /// Remembers a run of several statements; the oldest is forgotten for it.
-    pub fn remember(&self, run: Arc<Run>) {
+    /// Remembers a run of several statements; the oldest is forgotten for it. Returns the run that came with the same request id before,
+    /// if there is one, and forgets the new one.
+    pub fn remember(&self, run: Arc<Run>) -> Option<Arc<Run>> {
         let runs = &mut self.door.state.lock().runs;
+        let known = runs.iter().find(|known| run.request_id.is_some() && known.request_id == run.request_id);
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
         if runs.len() >= RUNS_MAX {
             runs.remove(0);
         }
         runs.push(run);
+        None
     }
 
     pub fn run(&self, id: StatementId) -> Option<Arc<Run>> {

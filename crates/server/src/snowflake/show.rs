@@ -170,25 +170,68 @@ impl Listing {
                     ("''", "autoincrement"),
                 ];
                 let from = format!("{}information_schema.columns", prefix(&database));
-                Ok(clauses.select(&columns, &from, conditions, "column_name", "table_schema, table_name, ordinal_position"))
+                Ok(clauses.select(
+                    &columns,
+                    &from,
+                    conditions,
+                    "column_name",
+                    "table_schema, table_name, ordinal_position",
+                ))
             }
             // Nobody keeps keys, indexes or sequences.
             Self::Keys => Ok(nothing(&[
-                "created_on", "database_name", "schema_name", "table_name", "column_name", "key_sequence",
-                "constraint_name", "rely", "comment",
+                "created_on",
+                "database_name",
+                "schema_name",
+                "table_name",
+                "column_name",
+                "key_sequence",
+                "constraint_name",
+                "rely",
+                "comment",
             ])),
             Self::ForeignKeys => Ok(nothing(&[
-                "created_on", "pk_database_name", "pk_schema_name", "pk_table_name", "pk_column_name",
-                "fk_database_name", "fk_schema_name", "fk_table_name", "fk_column_name", "key_sequence", "update_rule",
-                "delete_rule", "fk_name", "pk_name", "deferrability", "rely", "comment",
+                "created_on",
+                "pk_database_name",
+                "pk_schema_name",
+                "pk_table_name",
+                "pk_column_name",
+                "fk_database_name",
+                "fk_schema_name",
+                "fk_table_name",
+                "fk_column_name",
+                "key_sequence",
+                "update_rule",
+                "delete_rule",
+                "fk_name",
+                "pk_name",
+                "deferrability",
+                "rely",
+                "comment",
             ])),
             Self::Indexes => Ok(nothing(&[
-                "created_on", "name", "is_unique", "columns", "included_columns", "table", "database_name",
-                "schema_name", "owner", "owner_role_type",
+                "created_on",
+                "name",
+                "is_unique",
+                "columns",
+                "included_columns",
+                "table",
+                "database_name",
+                "schema_name",
+                "owner",
+                "owner_role_type",
             ])),
             Self::Sequences => Ok(nothing(&[
-                "name", "database_name", "schema_name", "next_value", "interval", "created_on", "owner", "comment",
-                "owner_role_type", "ordered",
+                "name",
+                "database_name",
+                "schema_name",
+                "next_value",
+                "interval",
+                "created_on",
+                "owner",
+                "comment",
+                "owner_role_type",
+                "ordered",
             ])),
             Self::Warehouses => {
                 let columns = [
@@ -292,7 +335,10 @@ impl Clauses {
     }
 
     fn only_like(&self) -> Result<(), Failure> {
-        match self.starts_with.is_some() || self.from.is_some() || self.within.as_ref().is_some_and(|(kind, _)| *kind != Some("ACCOUNT")) {
+        match self.starts_with.is_some()
+            || self.from.is_some()
+            || self.within.as_ref().is_some_and(|(kind, _)| *kind != Some("ACCOUNT"))
+        {
             true => Err(Failure::new(ErrorCode::NotSupported, "this SHOW takes LIKE alone")),
             false => Ok(()),
         }
@@ -468,7 +514,10 @@ mod tests {
         assert_eq!(planned("describe view v;"), "DESCRIBE \"v\"");
         let tables = planned("SHOW /* sqlalchemy:x */ TABLES LIKE 'ord%' IN SCHEMA \"D\".\"PUBLIC\" LIMIT 10 FROM 'A'");
         assert!(tables.contains("FROM \"d\".information_schema.tables WHERE table_type <> 'VIEW'"), "{tables}");
-        assert!(tables.contains("table_schema = 'PUBLIC' AND table_name ILIKE 'ord%' AND table_name > 'A'"), "{tables}");
+        assert!(
+            tables.contains("table_schema = 'PUBLIC' AND table_name ILIKE 'ord%' AND table_name > 'A'"),
+            "{tables}"
+        );
         assert!(tables.ends_with("ORDER BY table_name LIMIT 10"), "{tables}");
         assert!(tables.contains("table_name AS \"NAME\""), "{tables}");
         assert!(planned("SHOW PRIMARY KEYS IN TABLE \"a\".\"b\"").ends_with("WHERE FALSE"));

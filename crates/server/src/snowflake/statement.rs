@@ -14,7 +14,7 @@ pub struct Kind(pub i64);
 impl Kind {
     pub const SELECT: Self = Self(0x1000);
     const EXPLAIN: Self = Self(0x2000);
-    const INSERT: Self = Self(0x3100);
+    pub const INSERT: Self = Self(0x3100);
     const UPDATE: Self = Self(0x3200);
     const DELETE: Self = Self(0x3300);
     const MERGE: Self = Self(0x3400);
@@ -83,8 +83,8 @@ pub enum Plan<'a> {
     Result(StatementId),
 }
 
-/// Reads one statement. `parameters` are those of its session.
-pub fn plan<'a>(sql: &'a str, parameters: &Parameters) -> Result<Plan<'a>, Failure> {
+/// Reads one statement. `parameters` are those of its session, `role` is its client's.
+pub fn plan<'a>(sql: &'a str, parameters: &Parameters, role: &str) -> Result<Plan<'a>, Failure> {
     let first = words(sql, 4);
     let first: Vec<&str> = first.iter().map(String::as_str).collect();
     let kind = Kind::of(sql);
@@ -97,7 +97,8 @@ pub fn plan<'a>(sql: &'a str, parameters: &Parameters) -> Result<Plan<'a>, Failu
             let name = NameCase::Upper.shown(&kept(&name)).into_owned();
             Ok(Plan::Run { statements: vec![done()], kind, changes: vec![Change::Warehouse(name)] })
         }
-        ["USE", "SECONDARY", "ROLES", "NONE"] => run(vec![done()]),
+        // Clients name the role that they have, to be sure of it.
+        ["USE", "ROLE", ..] if last_name(sql, 2).is_ok_and(|name| kept(&name) == role) => run(vec![done()]),
         ["PUT" | "GET", ..] => {
             let message = "PUT and GET are not supported by way of drivers: send files with `frazil sql`, or to /api/v2/stages/file";
             Err(Failure::new(ErrorCode::NotSupported, message))
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
 
     fn planned(sql: &str) -> Result<(Vec<String>, Vec<Change>), ErrorCode> {
-        match plan(sql, &Parameters::default()).map_err(|failure| failure.code)? {
+        match plan(sql, &Parameters::default(), "admin").map_err(|failure| failure.code)? {
             Plan::Run { statements, changes, .. } => {
                 Ok((statements.into_iter().map(|statement| statement.sql).collect(), changes))
             }
@@ -226,10 +227,9 @@ mod tests {
             Ok((vec!["SET autocommit = 'false'".to_owned()], vec![set("AUTOCOMMIT", json!(false))]))
         );
         assert_eq!(planned("ALTER SESSION UNSET timezone").unwrap().0, ["SET timezone = 'UTC'"]);
-        assert_eq!(
-            planned("USE WAREHOUSE small"),
-            Ok((vec![done], vec![Change::Warehouse("SMALL".to_owned())]))
-        );
+        assert_eq!(planned("USE WAREHOUSE small"), Ok((vec![done], vec![Change::Warehouse("SMALL".to_owned())])));
+        assert_eq!(planned("USE ROLE \"ADMIN\"").unwrap().0, planned("ALTER SESSION SET QUERY_TAG = 'x'").unwrap().0);
+        assert_eq!(planned("USE ROLE other").unwrap().0, ["USE ROLE other"]);
         assert_eq!(planned("ALTER SESSION SET x"), Err(ErrorCode::Syntax));
         assert_eq!(planned("ALTER SESSION SET WEEK_START = 1"), Err(ErrorCode::NotSupported));
         assert_eq!(planned("PUT file:///tmp/x @s"), Err(ErrorCode::NotSupported));

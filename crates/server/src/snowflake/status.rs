@@ -81,7 +81,7 @@ pub async fn status(
             (false, None) => ("SUCCESS", None),
             (false, Some(failure)) => ("FAILED_WITH_ERROR", Some(failure)),
         };
-        return Ok(succeeded(json!({ "queries": [one(id, status, failure.as_ref(), Value::Null)] })));
+        return Ok(succeeded(json!({ "queries": [one(&client, id, status, failure.as_ref(), json!({}))] })));
     }
     let Ok(known) = client.caller.status(id) else { return Ok(nothing()) };
     let status = match known.phase {
@@ -91,15 +91,23 @@ pub async fn status(
         Phase::Failed => "FAILED_WITH_ERROR",
         Phase::Cancelled => "ABORTED",
     };
-    let more = json!({ "sqlText": known.sql, "startTime": known.created_ms, "endTime": known.ended_ms });
-    Ok(succeeded(json!({ "queries": [one(id, status, known.failure.as_ref(), more)] })))
+    let ended_ms = known.ended_ms.unwrap_or(0);
+    let more = json!({
+        "sqlText": known.sql,
+        "startTime": known.created_ms,
+        "endTime": ended_ms,
+        "totalDuration": ended_ms.saturating_sub(known.created_ms).min(i32::MAX as u64),
+    });
+    Ok(succeeded(json!({ "queries": [one(&client, id, status, known.failure.as_ref(), more)] })))
 }
 
-fn one(id: StatementId, status: &str, failure: Option<&Failure>, more: Value) -> Value {
+fn one(client: &Client, id: StatementId, status: &str, failure: Option<&Failure>, more: Value) -> Value {
     let mut one = json!({
         "id": id,
         "status": status,
         "state": status,
+        "sessionId": client.session.number(),
+        "warehouseName": client.warehouse(),
         "errorCode": failure.map(|failure| failure.code.number()),
         "errorMessage": failure.map(ToString::to_string),
         "sqlState": failure.map_or("00000", |failure: &Failure| failure.code.sql_state()),

@@ -167,7 +167,8 @@ impl Translated<'_> {
 
 pub fn translate(original: &str) -> Translated<'_> {
     let first = words(original, 4);
-    let keeps_literals = STAGES.iter().any(|stage| first.iter().zip(*stage).filter(|(a, b)| a == b).count() == stage.len());
+    let keeps_literals =
+        STAGES.iter().any(|stage| first.iter().zip(*stage).filter(|(a, b)| a == b).count() == stage.len());
     let mut translated = Translated { original, sql: String::with_capacity(original.len()), shifts: Vec::new() };
     for piece in pieces(original) {
         let text = &original[piece.start..piece.end];
@@ -309,7 +310,10 @@ mod tests {
         check(r#"SELECT "A", "a", "Ab", "A ""B""" FROM "S"."T""#, r#"SELECT "a", "A", "Ab", "A ""B""" FROM "s"."t""#);
         check("SELECT '\"A\"' -- \"A\"\n, \"A\" // 'x", "SELECT '\"A\"' -- \"A\"\n, \"a\" -- 'x");
         check(r"SELECT $$it\'s$$", r"SELECT $$it\'s$$");
-        check(r"COPY INTO t FROM @s FILE_FORMAT = (ESCAPE = '\\')", r"COPY INTO t FROM @s FILE_FORMAT = (ESCAPE = '\\')");
+        check(
+            r"COPY INTO t FROM @s FILE_FORMAT = (ESCAPE = '\\')",
+            r"COPY INTO t FROM @s FILE_FORMAT = (ESCAPE = '\\')",
+        );
         check(r"SELECT 'no end\'", r"SELECT 'no end\'");
         check("SELECT \"no end", "SELECT \"no end");
     }
