@@ -61,6 +61,10 @@ async fn spool(
             while let Some(batch) = running.next().await {
                 let batch = batch?;
                 note(statement, &batch);
+                if writer.stays_in_memory(batch.get_array_memory_size()) {
+                    writer.push(batch)?;
+                    continue;
+                }
                 // Files are written here: not on the threads that answer everyone.
                 writer = blocking(move || {
                     let mut writer = writer;
@@ -71,7 +75,10 @@ async fn spool(
             }
         }
     }
-    let partitions = blocking(move || writer.finish()).await?;
+    let partitions = match writer.stays_in_memory(0) {
+        true => writer.finish()?,
+        false => blocking(move || writer.finish()).await?,
+    };
     Ok((partitions.iter().map(|partition| partition.rows).sum(), partitions))
 }
 

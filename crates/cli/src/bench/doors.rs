@@ -35,7 +35,7 @@ pub struct DoorsRequest {
     pub seconds: u64,
     /// Of the large result, with ten columns.
     pub rows: u64,
-    /// Open at the end, each used once; their memory is told.
+    /// Opened at the beginning, each used once; their memory is told.
     pub sessions: usize,
     pub json: bool,
     pub config_file: Option<PathBuf>,
@@ -66,13 +66,14 @@ pub async fn run(config: Config, request: DoorsRequest) -> Result<(), CommandErr
     // Nobody's tables are looked at.
     shape.catalog = None;
     let cluster = Cluster::start(&shape).await?;
-    let measured = measure(cluster.url(), &request).await;
-    let sessions = match &measured {
-        Ok(_) => open_sessions(&cluster, request.sessions).await,
-        Err(_) => Ok(None),
+    // First, while the coordinator keeps nothing else.
+    let sessions = open_sessions(&cluster, request.sessions).await;
+    let measured = match &sessions {
+        Ok(_) => measure(cluster.url(), &request).await,
+        Err(_) => Ok(Vec::new()),
     };
     cluster.stop().await;
-    let (measured, sessions) = (measured?, sessions?);
+    let (sessions, measured) = (sessions?, measured?);
     if request.json {
         for one in &measured {
             println!("{}", one.to_json());

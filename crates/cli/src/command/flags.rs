@@ -238,7 +238,7 @@ pub enum Bench {
         /// Of the large result, with ten columns.
         #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = number(1, 1_000_000_000))]
         rows: usize,
-        /// Sessions that are opened at the end, to see what they cost; 0 leaves them out.
+        /// Sessions that are opened at the beginning, to see what they cost; 0 leaves them out.
         #[arg(long, default_value_t = 1000, value_name = "N", value_parser = number(0, 10_000))]
         sessions: usize,
         /// Print one JSON object for each door.

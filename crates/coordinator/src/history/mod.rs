@@ -27,6 +27,8 @@ pub use tables::SystemView;
 const WAITING_MAX: usize = 16_384;
 /// Records that are written at once.
 const BATCH_MAX: usize = 1024;
+/// From the first record to the write.
+const GATHERING: Duration = Duration::from_millis(10);
 /// How often what is too old is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -155,6 +157,8 @@ impl Writer {
         loop {
             match receiver.recv_timeout(LOOK_INTERVAL) {
                 Ok(first) => {
+                    // Others follow at once where there are many: waking up for each would cost them more than it is worth.
+                    std::thread::sleep(GATHERING);
                     let more = std::iter::from_fn(|| receiver.try_recv().ok());
                     self.write(std::iter::once(first).chain(more).take(BATCH_MAX));
                 }

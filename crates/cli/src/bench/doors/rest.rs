@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use futures::StreamExt;
@@ -116,7 +116,12 @@ async fn read(door: &Json, sql: &str, mut take: impl FnMut(RecordBatch)) -> Resu
 /// Of a statement's whole result, as Arrow arrays.
 pub async fn arrow_bytes(url: &str, sql: &str) -> Result<u64, ClientError> {
     let mut bytes = 0;
-    read(&Json::new(url)?, sql, |batch| bytes += batch.get_array_memory_size() as u64).await?;
+    read(&Json::new(url)?, sql, |batch| {
+        // Decoded arrays share the buffer of their message: what counts is their part of it.
+        let columns = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+        bytes += columns.map(|size| size.unwrap_or(0) as u64).sum::<u64>();
+    })
+    .await?;
     Ok(bytes)
 }
 
