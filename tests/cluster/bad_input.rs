@@ -156,15 +156,28 @@ async fn what_is_no_request_is_told_so() {
     let bomb = bomb.finish().expect("memory takes it");
     assert!(bomb.len() < 1 << 20);
     let deep = |open: &str, close: &str| {
-        format!("{{\"statement\": \"select 1\", \"bindings\": {}1{}}}", open.repeat(100_000), close.repeat(100_000)).into_bytes()
+        format!("{{\"statement\": \"select 1\", \"bindings\": {}1{}}}", open.repeat(100_000), close.repeat(100_000))
+            .into_bytes()
     };
     let before = resident_bytes(cluster.coordinator_pid());
     for (name, kind, encoding, body, status) in [
         ("half of it", "application/json", "", b"{\"statement\": \"select 1".to_vec(), 400),
         ("not JSON", "application/json", "", b"select 1".to_vec(), 400),
         ("an array", "application/json", "", b"[\"select 1\"]".to_vec(), 400),
-        ("twice the field", "application/json", "", b"{\"statement\": \"select 1\", \"statement\": \"select 2\"}".to_vec(), 400),
-        ("an unknown field", "application/json", "", b"{\"statement\": \"select 1\", \"warhouse\": \"w\"}".to_vec(), 400),
+        (
+            "twice the field",
+            "application/json",
+            "",
+            b"{\"statement\": \"select 1\", \"statement\": \"select 2\"}".to_vec(),
+            400,
+        ),
+        (
+            "an unknown field",
+            "application/json",
+            "",
+            b"{\"statement\": \"select 1\", \"warhouse\": \"w\"}".to_vec(),
+            400,
+        ),
         ("bad UTF-8", "application/json", "", b"{\"statement\": \"select '\xff\xfe'\"}".to_vec(), 400),
         ("half a surrogate", "application/json", "", br#"{"statement": "select '\ud800'"}"#.to_vec(), 400),
         ("deep arrays", "application/json", "", deep("[", "]"), 400),
@@ -202,7 +215,9 @@ async fn who_is_slow_is_left_behind() {
         let mut heads: Vec<TcpStream> = (0..100).map(|_| connect(&address)).collect();
         let mut bodies: Vec<TcpStream> = (0..20).map(|_| connect(&address)).collect();
         heads.iter_mut().for_each(|stream| stream.write_all(b"POST /api/v2/state").expect("it is taken"));
-        bodies.iter_mut().for_each(|stream| write!(stream, "{POST}content-length: 1000\r\n\r\n{{").expect("it is taken"));
+        bodies
+            .iter_mut()
+            .for_each(|stream| write!(stream, "{POST}content-length: 1000\r\n\r\n{{").expect("it is taken"));
         // A byte now and then does not buy more time.
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut ended = 0;
@@ -326,16 +341,112 @@ async fn floods_of_http_2_are_cut_off() {
 
 /// In the style of the "big list of naughty strings".
 const NAUGHTY: &[&str] = &[
-    "", " ", "\t", "undefined", "null", "NULL", "(null)", "nil", "true", "0", "1/0", "-1", "NaN", "Infinity", "0x0",
-    "1e1000", "'", "''", "\"", "\"\"", "`", "\\", "\\'", "\\\"", "%", "_", "$1", "$$", "$tag$x$tag$", "?", ":1", "@x", "#", ";",
-    "--", "-- \n", "/*", "*/", "/* */", "'; drop table canary; --", "\"; drop table canary; --", "1; drop table canary",
-    "' or 1=1 --", "') ; drop table canary ; --", "\\'; drop table canary; --", "`; drop table canary; --",
-    "$$; drop table canary; $$", "';exec xp_cmdshell('x')--", "<script>alert(1)</script>", "&lt;", "${jndi:ldap://x}",
-    "{{7*7}}", "../../../../etc/passwd", "C:\\con\\con", "file:///etc/passwd", "%00", "%s%n%p", "\u{0}", "a\u{0}b", "\u{1}",
-    "\u{7f}", "\u{80}", "\u{85}", "\u{a0}", "\u{ad}", "\u{200b}", "\u{202e}drop", "\u{2028}", "\u{2066}x\u{2069}", "\u{feff}",
-    "\u{fffd}", "\u{ffff}", "\u{10ffff}", "é", "e\u{301}", "İ", "ı", "ß", "ﬀ", "Ⅷ", "田中さん", "בראשית", "مُنَاقَشَةُ", "\u{1f980}",
-    "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}", "🇺🇸", "Z\u{351}\u{36b}\u{343}a\u{33d}\u{342}l\u{353}g\u{33a}o", "ʇuoɹɟ", "\r\n", "a\nb", "\u{b}",
-    "SELECT", "select", "Table", "a.b", "a.b.c", "*", "(", ")", "[", "]", "{", "}", ",", "=", "<>",
+    "",
+    " ",
+    "\t",
+    "undefined",
+    "null",
+    "NULL",
+    "(null)",
+    "nil",
+    "true",
+    "0",
+    "1/0",
+    "-1",
+    "NaN",
+    "Infinity",
+    "0x0",
+    "1e1000",
+    "'",
+    "''",
+    "\"",
+    "\"\"",
+    "`",
+    "\\",
+    "\\'",
+    "\\\"",
+    "%",
+    "_",
+    "$1",
+    "$$",
+    "$tag$x$tag$",
+    "?",
+    ":1",
+    "@x",
+    "#",
+    ";",
+    "--",
+    "-- \n",
+    "/*",
+    "*/",
+    "/* */",
+    "'; drop table canary; --",
+    "\"; drop table canary; --",
+    "1; drop table canary",
+    "' or 1=1 --",
+    "') ; drop table canary ; --",
+    "\\'; drop table canary; --",
+    "`; drop table canary; --",
+    "$$; drop table canary; $$",
+    "';exec xp_cmdshell('x')--",
+    "<script>alert(1)</script>",
+    "&lt;",
+    "${jndi:ldap://x}",
+    "{{7*7}}",
+    "../../../../etc/passwd",
+    "C:\\con\\con",
+    "file:///etc/passwd",
+    "%00",
+    "%s%n%p",
+    "\u{0}",
+    "a\u{0}b",
+    "\u{1}",
+    "\u{7f}",
+    "\u{80}",
+    "\u{85}",
+    "\u{a0}",
+    "\u{ad}",
+    "\u{200b}",
+    "\u{202e}drop",
+    "\u{2028}",
+    "\u{2066}x\u{2069}",
+    "\u{feff}",
+    "\u{fffd}",
+    "\u{ffff}",
+    "\u{10ffff}",
+    "é",
+    "e\u{301}",
+    "İ",
+    "ı",
+    "ß",
+    "ﬀ",
+    "Ⅷ",
+    "田中さん",
+    "בראשית",
+    "مُنَاقَشَةُ",
+    "\u{1f980}",
+    "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+    "🇺🇸",
+    "Z\u{351}\u{36b}\u{343}a\u{33d}\u{342}l\u{353}g\u{33a}o",
+    "ʇuoɹɟ",
+    "\r\n",
+    "a\nb",
+    "\u{b}",
+    "SELECT",
+    "select",
+    "Table",
+    "a.b",
+    "a.b.c",
+    "*",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "=",
+    "<>",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,8 +465,10 @@ async fn naughty_strings_come_back_and_run_nothing() {
         } else {
             assert!([400, 422].contains(&answered.status) && answered.sql_state() != "XX000", "{text:?}: {answered:?}");
         }
-        let bindings = json!({ "1": { "type": "FIXED", "value": number.to_string() }, "2": { "type": "TEXT", "value": text } });
-        let body = json!({ "statement": "select ? as n, ? as t", "bindings": bindings, "parameters": { "query_tag": text } });
+        let bindings =
+            json!({ "1": { "type": "FIXED", "value": number.to_string() }, "2": { "type": "TEXT", "value": text } });
+        let body =
+            json!({ "statement": "select ? as n, ? as t", "bindings": bindings, "parameters": { "query_tag": text } });
         let bound = rest.submit(&body).await;
         assert_eq!(bound.cells(), [Some(number.to_string()), Some((*text).to_owned())], "{text:?}");
         let body = json!({ "statement": "insert into kept values (?, ?)", "bindings": bindings });
@@ -364,11 +477,17 @@ async fn naughty_strings_come_back_and_run_nothing() {
             let mut body = json!({ "statement": "select 1" });
             body[field] = json!(text);
             let answered = rest.submit(&body).await;
-            assert!([200, 400, 422].contains(&answered.status) && answered.sql_state() != "XX000", "{field} {text:?}: {answered:?}");
+            assert!(
+                [200, 400, 422].contains(&answered.status) && answered.sql_state() != "XX000",
+                "{field} {text:?}: {answered:?}"
+            );
         }
         // As it is: it may be SQL by chance, and never what it says of the canary.
         let answered = rest.sql(text).await;
-        assert!([200, 400, 422].contains(&answered.status) && answered.sql_state() != "XX000", "{text:?}: {answered:?}");
+        assert!(
+            [200, 400, 422].contains(&answered.status) && answered.sql_state() != "XX000",
+            "{text:?}: {answered:?}"
+        );
         let created = rest.sql(&format!("create table {name} (a int)")).await;
         if created.status == 200 {
             assert_eq!(rest.sql(&format!("select count(*) from {name}")).await.rows().len(), 1, "{text:?}");

@@ -71,10 +71,11 @@ async fn statements_stages_and_tasks_are_tables() {
         &[&["hash", "true", "true"]],
     )
     .await;
-    until(&rest, "select executor, state, slots from system.executors order by 1", &[
-        &["executor-0", "live", "2"],
-        &["executor-1", "live", "2"],
-    ])
+    until(
+        &rest,
+        "select executor, state, slots from system.executors order by 1",
+        &[&["executor-0", "live", "2"], &["executor-1", "live", "2"]],
+    )
     .await;
     // With the rows of tables that executors read.
     until(
@@ -117,9 +118,11 @@ async fn a_coordinator_that_starts_again_knows_what_there_was() {
     let secret = rest.sql("create secret s (type s3, key_id 'k', secret 'canary-4711', scope 's3://b/')").await;
     assert_eq!(secret.status, 200, "{secret:?}");
     let running = rest.post("/api/v2/statements?async=true", &json!({ "statement": ENDLESS })).await.handle();
-    until(&rest, "select phase from system.statements where statement_text like '%cross join%' and phase = 'running'", &[
-        &["running"],
-    ])
+    until(
+        &rest,
+        "select phase from system.statements where statement_text like '%cross join%' and phase = 'running'",
+        &[&["running"]],
+    )
     .await;
     // Written behind: all are there when the last is. The running one is noted a moment after it began.
     let directory = cluster.directory().join("coordinator/history");

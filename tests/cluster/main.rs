@@ -30,6 +30,7 @@ mod load;
 mod membership;
 mod merges;
 mod names;
+mod nested_writes;
 mod openapi;
 mod optimize;
 mod postgres;

@@ -11,7 +11,9 @@ async fn schemathesis_finds_nothing() {
     let clients = std::env::var_os("FRAZIL_TEST_CLIENTS").map(PathBuf::from);
     let Some(program) = clients.map(|clients| clients.join("schemathesis/bin/schemathesis")).filter(|at| at.exists())
     else {
-        eprintln!("SKIPPED: FRAZIL_TEST_CLIENTS does not name a directory with schemathesis: see tests/clients/install");
+        eprintln!(
+            "SKIPPED: FRAZIL_TEST_CLIENTS does not name a directory with schemathesis: see tests/clients/install"
+        );
         return;
     };
     let cluster = Cluster::start(Options::executors(1)).await;

@@ -70,7 +70,11 @@ async fn every_type_reaches_its_extremes() {
         ("true", "true", "BOOLEAN"),
         ("cast(-128 as tinyint)", "-128", "FIXED"),
         ("cast(9223372036854775807 as bigint)", "9223372036854775807", "FIXED"),
-        ("cast('-99999999999999999999999999999999.999999' as decimal(38, 6))", "-99999999999999999999999999999999.999999", "FIXED"),
+        (
+            "cast('-99999999999999999999999999999999.999999' as decimal(38, 6))",
+            "-99999999999999999999999999999999.999999",
+            "FIXED",
+        ),
         ("cast('0.01' as decimal(2, 2))", "0.01", "FIXED"),
         ("cast('nan' as double)", "NaN", "REAL"),
         ("cast('-inf' as double)", "-inf", "REAL"),
@@ -98,9 +102,8 @@ async fn every_type_reaches_its_extremes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_have_their_effects() {
     let (_cluster, rest) = started().await;
-    let with = async |sql: &str, parameters: Value| {
-        rest.submit(&json!({ "statement": sql, "parameters": parameters })).await
-    };
+    let with =
+        async |sql: &str, parameters: Value| rest.submit(&json!({ "statement": sql, "parameters": parameters })).await;
     let moment = "select timestamptz '2024-07-01T00:00:00Z' as t";
     assert_eq!(texts(&with(moment, json!({ "timezone": "UTC" })).await.cells()), ["1719792000.000000000 1440"]);
     let zone = json!({ "TIMEZONE": "America/New_York" });
@@ -155,7 +158,8 @@ async fn several_statements_are_one_request() {
     assert_eq!(texts(&rest.sql("select count(*) from t").await.cells()), ["1"]);
 
     // The first that fails ends it; what was not committed is not there, and no session is left.
-    let failed = rest.submit(&several("begin; insert into t values ('b'); select nothing; insert into t values ('c')", 0)).await;
+    let failed =
+        rest.submit(&several("begin; insert into t values ('b'); select nothing; insert into t values ('c')", 0)).await;
     assert_eq!((failed.status, failed.sql_state()), (422, "42703"), "{failed:?}");
     assert!(failed.message().starts_with("statement 3 of 4: "), "{failed:?}");
     assert_eq!(texts(&rest.sql("select count(*) from t").await.cells()), ["1"]);
@@ -171,7 +175,11 @@ async fn several_statements_are_one_request() {
     let whole = several(&format!("select 1; {ENDLESS}"), 2);
     let whole = rest.post("/api/v2/statements?async=true", &whole).await.handle();
     let deadline = Instant::now() + Duration::from_secs(20);
-    while rest.get("/api/v2/statements?phase=running&text=cross").await.body["statements"].as_array().map_or(0, Vec::len) < 2 {
+    while rest.get("/api/v2/statements?phase=running&text=cross").await.body["statements"]
+        .as_array()
+        .map_or(0, Vec::len)
+        < 2
+    {
         assert!(Instant::now() < deadline, "it does not run");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -237,7 +245,8 @@ async fn a_statement_is_followed_to_its_end() {
     // Of one that has ended there is one event.
     let finished = rest.sql("select 1").await.handle();
     let all: Vec<_> = events(&finished).await.collect().await;
-    let all: String = all.into_iter().map(|chunk| String::from_utf8(chunk.expect("whole").to_vec()).expect("text")).collect();
+    let all: String =
+        all.into_iter().map(|chunk| String::from_utf8(chunk.expect("whole").to_vec()).expect("text")).collect();
     assert_eq!(all.matches("event: ").count(), 1, "{all}");
     assert!(all.contains("\"phase\":\"finished\"") && all.contains("\"numRows\":1"), "{all}");
     assert_eq!(rest.get("/api/v2/statements/0190d5c2-7b1a-7c3e-9a55-3f1d2c4b5a69/events").await.status, 404);
@@ -274,8 +283,15 @@ async fn each_refusal_has_its_status() {
         (404, "02000", rest.http().post(format!("{unknown}/cancel"))),
         (404, "22023", rest.http().get(rest.url("/api/v3"))),
         (405, "22023", rest.http().delete(&statements)),
-        (408, "57005", post("{\"statement\": \"select count(*) from generate_series(1, 10000000) a cross join \
-            generate_series(1, 10000000) b\", \"timeout\": 1}", json_type)),
+        (
+            408,
+            "57005",
+            post(
+                "{\"statement\": \"select count(*) from generate_series(1, 10000000) a cross join \
+            generate_series(1, 10000000) b\", \"timeout\": 1}",
+                json_type,
+            ),
+        ),
         (415, "22023", post("select 1", "text/plain")),
         (422, "42601", post("{\"statement\": \"selec 1\"}", json_type)),
         (422, "22012", post("{\"statement\": \"select 1 / 0\"}", json_type)),
@@ -297,7 +313,9 @@ async fn each_refusal_has_its_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_statements_are_told_to_come_back() {
-    let options = Options::executors(1).coordinator_option("statements_running_max", 1).coordinator_option("statements_queued_max", 1);
+    let options = Options::executors(1)
+        .coordinator_option("statements_running_max", 1)
+        .coordinator_option("statements_queued_max", 1);
     let cluster = Cluster::start(options).await;
     let rest = Rest::new(cluster.url());
     let mut handles = Vec::new();

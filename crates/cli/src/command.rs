@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use crate::bench::{DoorsRequest, LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::bench::{
+    DoorsRequest, LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server,
+};
 use crate::config::{self, Config, Flags, Sources};
 use crate::failure::CommandError;
 use crate::load::{FilesRequest, SampleSet, SourceRequest};

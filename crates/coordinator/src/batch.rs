@@ -23,7 +23,10 @@ pub async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), F
         Some(_) => None,
         None => {
             let (database, schema) = (request.database.clone(), request.schema.clone());
-            Some(OwnSession { id: caller.open_session(database, schema, request.settings.clone())?, caller: caller.clone() })
+            Some(OwnSession {
+                id: caller.open_session(database, schema, request.settings.clone())?,
+                caller: caller.clone(),
+            })
         }
     };
     let count = request.parts.len();

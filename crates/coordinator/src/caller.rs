@@ -103,9 +103,8 @@ impl Caller {
             return Ok(Known::Live(statement));
         }
         let record = self.inner().history.get(id);
-        let own = |record: &Arc<StatementRecord>| {
-            self.principal.may_act_for(&Principal::new(&record.user, &record.role))
-        };
+        let own =
+            |record: &Arc<StatementRecord>| self.principal.may_act_for(&Principal::new(&record.user, &record.role));
         match record.filter(own) {
             Some(record) => Ok(Known::Recorded(record)),
             None => Err(Failure::new(ErrorCode::UndefinedStatement, format!("statement {id} is not known"))),
@@ -132,7 +131,12 @@ impl Caller {
     }
 
     /// Returns when the phase is another than this, and at the latest after `limit`.
-    pub async fn wait_for_change(&self, id: StatementId, phase: Phase, limit: Duration) -> Result<StatementStatus, Failure> {
+    pub async fn wait_for_change(
+        &self,
+        id: StatementId,
+        phase: Phase,
+        limit: Duration,
+    ) -> Result<StatementStatus, Failure> {
         let known = self.find(id)?;
         if let Known::Live(statement) = &known {
             let _ = tokio::time::timeout(limit, statement.left(phase)).await;

@@ -51,8 +51,19 @@ pub struct Dispatched {
 
 /// Runs until the query has ended one way or another, and leaves nothing behind.
 pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Failure>>) {
-    let Dispatched { query, requests, registry, hub, inputs, report, observer, run: number, splits, stop, wait_for_reports } =
-        dispatched;
+    let Dispatched {
+        query,
+        requests,
+        registry,
+        hub,
+        inputs,
+        report,
+        observer,
+        run: number,
+        splits,
+        stop,
+        wait_for_reports,
+    } = dispatched;
     let _ended = EndOfRun(observer.clone());
     let start = Instant::now();
     let tasks = requests
@@ -144,12 +155,7 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
 }
 
 /// The rows are there; the tasks' figures follow at once, except of tasks that a limit has left without a reader.
-async fn await_reports(
-    limit: Duration,
-    run: &mut QueryRun,
-    events: &mut mpsc::Receiver<Heard>,
-    reports: &Reports<'_>,
-) {
+async fn await_reports(limit: Duration, run: &mut QueryRun, events: &mut mpsc::Receiver<Heard>, reports: &Reports<'_>) {
     let deadline = Instant::now() + limit;
     while run.tasks_open() > 0 {
         match tokio::time::timeout_at(deadline, events.recv()).await {

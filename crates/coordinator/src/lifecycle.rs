@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
 use frazil_common::client_settings::QUERY_TAG;
 use frazil_common::{ErrorCode, Failure, StatementId};
-use arrow::array::RecordBatch;
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
 use parking_lot::Mutex;

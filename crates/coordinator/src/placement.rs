@@ -103,7 +103,8 @@ impl Placement {
             let counts = leaves.map(|leaf| match leaf {
                 Leaf::Scan { scan, partitions } => {
                     let node = scans.iter().find(|node| codec::scan_number(node.as_ref()) == Some(scan));
-                    let counts = partitions.iter().map(|one| node.map_or(0, |node| codec::splits_of(node.as_ref(), *one)));
+                    let counts =
+                        partitions.iter().map(|one| node.map_or(0, |node| codec::splits_of(node.as_ref(), *one)));
                     counts.sum()
                 }
                 Leaf::Exchange { .. } => 0,

@@ -44,6 +44,8 @@ const STACK_BYTES: usize = 512 << 20;
 const POOLED_SQL_BYTES_MAX: usize = 64 << 10;
 /// Statements in planning, those included whose time was up but whose thread still works.
 const PLANNERS_MAX: usize = 16;
+/// For one of them to be done: many short statements come at once, and long ones are no reason to wait for minutes.
+const PLANNER_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct PlannerOptions {
@@ -113,9 +115,11 @@ impl Planner {
         work: impl AsyncFnOnce(&Planner, PlanRequest) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         limits::check(&request.sql, &self.options.limits)?;
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
+        let permit = tokio::time::timeout(PLANNER_WAIT, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| {
             Failure::new(ErrorCode::TooManyStatements, format!("{PLANNERS_MAX} statements are being planned already"))
         })?;
+        let permit = permit.map_err(|_| Failure::internal("planning has ended"))?;
         let (sender, receiver) = oneshot::channel();
         let sql_bytes = request.sql.len();
         let planner = self.clone();

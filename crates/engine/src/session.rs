@@ -13,7 +13,9 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::prelude::SessionConfig;
-use frazil_common::client_settings::{BINARY_OUTPUT_FORMAT, OUTPUT_FORMATS, QUERY_TAG, QUERY_TAG_BYTES_MAX, TIME_ZONE, is_client_setting};
+use frazil_common::client_settings::{
+    BINARY_OUTPUT_FORMAT, OUTPUT_FORMATS, QUERY_TAG, QUERY_TAG_BYTES_MAX, TIME_ZONE, is_client_setting,
+};
 use frazil_common::output_format::OutputFormat;
 use frazil_common::{ErrorCode, Failure};
 

@@ -48,7 +48,8 @@ impl Log {
         mut read: impl FnMut(StatementRecord, usize),
     ) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

@@ -295,7 +295,8 @@ mod tests {
         let last = record("the last", Phase::Finished);
         history.put(last.clone());
         history.close();
-        let bytes: u64 = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        let bytes: u64 =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
         // A file more than is allowed may be half full.
         assert!(bytes <= (64 << 10) * 3 / 2, "{bytes}");
         assert!(history.all().len() < 64 && history.get(last.id).is_some());

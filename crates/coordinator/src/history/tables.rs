@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use frazil_common::{Failure, Principal, StatementId};
@@ -112,7 +113,8 @@ fn statements(records: &[Arc<StatementRecord>]) -> Result<SystemRows, Failure> {
 }
 
 fn stages(records: &[Arc<StatementRecord>]) -> Result<SystemRows, Failure> {
-    let rows: Vec<_> = records.iter().flat_map(|record| record.stages.iter().map(move |stage| (record, stage))).collect();
+    let rows: Vec<_> =
+        records.iter().flat_map(|record| record.stages.iter().map(move |stage| (record, stage))).collect();
     in_batches(&rows, |rows| {
         let ids: Vec<String> = rows.iter().map(|(record, _)| record.id.to_string()).collect();
         // Of the stage's tasks that have finished.
@@ -172,7 +174,10 @@ fn tasks(records: &[Arc<StatementRecord>]) -> Result<SystemRows, Failure> {
             ("rows_out", done(|done| done.rows_out)),
             ("bytes_scanned", done(|done| done.bytes_scanned)),
             ("bytes_exchanged", done(|done| done.bytes_exchanged)),
-            ("elapsed_ms", Arc::new(rows.iter().map(|(_, task)| Some(task.done?.elapsed_ms)).collect::<Float64Array>())),
+            (
+                "elapsed_ms",
+                Arc::new(rows.iter().map(|(_, task)| Some(task.done?.elapsed_ms)).collect::<Float64Array>()),
+            ),
         ]
     })
 }
@@ -204,7 +209,8 @@ fn in_batches<T>(rows: &[T], columns: impl Fn(&[T]) -> Vec<(&'static str, ArrayR
     for piece in pieces {
         let (names, arrays): (Vec<_>, Vec<_>) = columns(piece).into_iter().unzip();
         let schema = schema.get_or_insert_with(|| {
-            let fields = names.iter().zip(&arrays).map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+            let fields =
+                names.iter().zip(&arrays).map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
             Arc::new(Schema::new(fields.collect::<Vec<_>>()))
         });
         let batch = RecordBatch::try_new(schema.clone(), arrays);

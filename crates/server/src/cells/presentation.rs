@@ -44,11 +44,7 @@ impl Presentation {
             date: format(&["date_output_format"])?,
             time: format(&["time_output_format"])?,
             timestamp: format(&["timestamp_ntz_output_format", "timestamp_output_format"])?,
-            zoned: format(&[
-                "timestamp_tz_output_format",
-                "timestamp_ltz_output_format",
-                "timestamp_output_format",
-            ])?,
+            zoned: format(&["timestamp_tz_output_format", "timestamp_ltz_output_format", "timestamp_output_format"])?,
             zone: zone.transpose()?,
             base64: given(BINARY_OUTPUT_FORMAT).is_some_and(|form| form.trim().eq_ignore_ascii_case("base64")),
         })

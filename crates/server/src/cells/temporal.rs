@@ -64,9 +64,7 @@ fn formatted<'a>(
         DataType::Date32 | DataType::Date64 => (&presentation.date, TimeUnit::Second, None),
         DataType::Time32(unit) | DataType::Time64(unit) => (&presentation.time, *unit, None),
         DataType::Timestamp(unit, None) => (&presentation.timestamp, *unit, None),
-        DataType::Timestamp(unit, Some(zone)) => {
-            (&presentation.zoned, *unit, Some(zone_of(zone, presentation)?))
-        }
+        DataType::Timestamp(unit, Some(zone)) => (&presentation.zoned, *unit, Some(zone_of(zone, presentation)?)),
         _ => return Ok(None),
     };
     let Some(format) = format else { return Ok(None) };

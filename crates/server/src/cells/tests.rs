@@ -278,10 +278,11 @@ fn check_presented(settings: &[(&str, &str)], array: impl Array + 'static, expec
 
 #[test]
 fn output_formats_and_the_zone_are_followed() {
-    check_presented(&[("date_output_format", "DD/MM/YYYY")], Date32Array::from(vec![19_782, -1]), &[
-        "29/02/2024",
-        "31/12/1969",
-    ]);
+    check_presented(
+        &[("date_output_format", "DD/MM/YYYY")],
+        Date32Array::from(vec![19_782, -1]),
+        &["29/02/2024", "31/12/1969"],
+    );
     check_presented(&[("date_output_format", "AUTO")], Date32Array::from(vec![19_782]), &["19782"]);
     let time = Time64NanosecondArray::from(vec![86_399_999_999_999]);
     check_presented(&[("time_output_format", "HH12:MI:SS.FF3 AM")], time, &["11:59:59.999 PM"]);
@@ -293,10 +294,11 @@ fn output_formats_and_the_zone_are_followed() {
     let zoned = || moment().with_timezone("UTC");
     let zone = ("datafusion.execution.time_zone", "America/New_York");
     check_presented(&[zone], zoned(), &["-0.500000000 1140", "1709210096.123456000 1140"]);
-    check_presented(&[zone, ("timestamp_tz_output_format", "MON DD HH24:MI TZH:TZM")], zoned(), &[
-        "Dec 31 18:59 -05:00",
-        "Feb 29 07:34 -05:00",
-    ]);
+    check_presented(
+        &[zone, ("timestamp_tz_output_format", "MON DD HH24:MI TZH:TZM")],
+        zoned(),
+        &["Dec 31 18:59 -05:00", "Feb 29 07:34 -05:00"],
+    );
     check_presented(&[("binary_output_format", "base64")], BinaryArray::from(vec![&b"\x00\xff\x10"[..]]), &["AP8Q"]);
     assert!(Presentation::of(&[("date_output_format".to_owned(), "QQ".to_owned())]).is_err());
 }

@@ -313,7 +313,6 @@ pub fn result_set_head(statement: &StatementStatus, result: &ResultInfo, changed
     head
 }
 
-
 /// Where the partitions of a result are, for a result that has several.
 pub fn link(
     statement: StatementId,

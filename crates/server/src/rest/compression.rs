@@ -22,7 +22,9 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let refused = parts.any(|part| {
-            part.strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok()).is_some_and(|weight| weight == 0.0)
+            part.strip_prefix("q=")
+                .and_then(|weight| weight.trim().parse::<f32>().ok())
+                .is_some_and(|weight| weight == 0.0)
         });
         match name.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => return !refused,

@@ -9,7 +9,10 @@ use super::answer::json_bytes;
 const DOCUMENT: &str = include_str!("openapi.json");
 
 pub async fn document() -> Response {
-    json_bytes(StatusCode::OK, DOCUMENT.replacen("\"VERSION\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""), 1).into())
+    json_bytes(
+        StatusCode::OK,
+        DOCUMENT.replacen("\"VERSION\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""), 1).into(),
+    )
 }
 
 #[cfg(test)]
@@ -21,8 +24,7 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
         let paths = document["paths"].as_object().unwrap();
         let source = include_str!("../rest.rs");
-        let routes: Vec<&str> =
-            source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let routes: Vec<&str> = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(routes.len() > 10);
         for route in &routes {
             assert!(paths.contains_key(*route), "{route} is not described");

@@ -33,7 +33,8 @@ pub fn read(value: Option<Value>) -> Result<Parameters, Failure> {
         };
         let name = name.to_lowercase();
         if name == STATEMENT_COUNT {
-            let count = text.trim().parse().map_err(|_| invalid(format!("parameter {name:?} is not a whole number")))?;
+            let count =
+                text.trim().parse().map_err(|_| invalid(format!("parameter {name:?} is not a whole number")))?;
             read.statement_count = Some(count);
         } else {
             read.settings.push((name, text));

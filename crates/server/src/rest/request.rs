@@ -273,10 +273,8 @@ fn parts(sql: &str, count: Option<u64>) -> Result<Vec<String>, Failure> {
     let Some(count) = count else { return Ok(Vec::new()) };
     let found = statements(sql);
     if count != 0 && found.len() as u64 != count {
-        let message = format!(
-            "actual statement count {} did not match the desired statement count {count}",
-            found.len()
-        );
+        let message =
+            format!("actual statement count {} did not match the desired statement count {count}", found.len());
         return Err(Failure::new(ErrorCode::InvalidStatement, message));
     }
     if found.len() > STATEMENTS_MAX {

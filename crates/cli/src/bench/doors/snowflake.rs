@@ -68,7 +68,8 @@ impl Door for Connection {
                 refused => return Err(failed(refused.message.unwrap_or_default())),
             };
             for chunk in &data.chunks {
-                let url = if chunk.url.starts_with('/') { format!("{}{}", self.base, chunk.url) } else { chunk.url.clone() };
+                let url =
+                    if chunk.url.starts_with('/') { format!("{}{}", self.base, chunk.url) } else { chunk.url.clone() };
                 let response = self.http.get(url).send().await.map_err(failed)?;
                 let mut body = response.error_for_status().map_err(failed)?.bytes_stream();
                 while let Some(piece) = body.next().await {
