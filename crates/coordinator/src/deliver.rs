@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
@@ -83,7 +83,9 @@ async fn spool(
 }
 
 fn note(statement: &Statement, batch: &RecordBatch) {
-    statement.progress.add_rows(batch.num_rows() as u64, batch.get_array_memory_size() as u64);
+    // Of columns that are parts of larger ones, their own part.
+    let columns = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+    statement.progress.add_rows(batch.num_rows() as u64, columns.sum::<usize>() as u64);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
