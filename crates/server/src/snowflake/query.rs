@@ -142,7 +142,13 @@ pub async fn start<'a>(client: &Client, text: &'a str, terms: &Terms) -> Result<
             return Err(Refused::of(failure, id));
         }
     }
-    let id = client.caller.submit(request(client, &last, terms, terms.request_id)).await?;
+    // A query that is sent again may be run again, and the service looks for the ids of all others in the catalog: that takes as long as a
+    // small query, and drivers give every request an id.
+    let request_id = terms.request_id.filter(|_| !kind.is_query());
+    let id = client.caller.submit(request(client, &last, terms, request_id)).await?;
+    if let (Some(request_id), true) = (terms.request_id, kind.is_query()) {
+        client.note_query(request_id, id);
+    }
     Ok(Started { id, kind, translated: Some(last), changes })
 }
 

@@ -1,6 +1,6 @@
 //! What this door remembers of a session, beside what the session is: parameters, the warehouse, runs of several statements.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ const RESULTS_TOKEN_VALID: Duration = Duration::from_secs(3600);
 /// A token that is valid for less is not handed out any more.
 const RESULTS_TOKEN_LEFT: Duration = Duration::from_secs(1800);
 
+/// Queries of a session that can be stopped by their requests' ids: more than a client has under way.
+const QUERIES_MAX: usize = 256;
+
 /// Runs of several statements that are remembered of a session.
 const RUNS_MAX: usize = 16;
 
@@ -37,6 +40,7 @@ struct State {
     names: (String, String),
     results_token: Option<(String, Instant)>,
     runs: Vec<Arc<Run>>,
+    queries: VecDeque<(Uuid, StatementId)>,
 }
 
 /// A client with its session.
@@ -127,6 +131,22 @@ impl Client {
         }
         runs.push(run);
         None
+    }
+
+    /// Remembers which request a query came with.
+    pub fn note_query(&self, request_id: Uuid, id: StatementId) {
+        let queries = &mut self.door.state.lock().queries;
+        if queries.len() >= QUERIES_MAX {
+            queries.pop_front();
+        }
+        queries.push_back((request_id, id));
+    }
+
+    /// The statement that came with a request, to be stopped.
+    pub fn statement_of_request(&self, request_id: Uuid) -> Option<StatementId> {
+        let queries = &self.door.state.lock().queries;
+        let noted = queries.iter().rev().find(|(known, _)| *known == request_id).map(|(_, id)| *id);
+        noted.or_else(|| self.caller.by_request(request_id))
     }
 
     pub fn run(&self, id: StatementId) -> Option<Arc<Run>> {

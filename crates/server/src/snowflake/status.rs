@@ -33,7 +33,7 @@ pub async fn abort_request(State(door): State<Arc<Door>>, request: Request) -> R
         run.stop(&client).await?;
         return Ok(succeeded(Value::Null));
     }
-    match client.caller.by_request(request_id) {
+    match client.statement_of_request(request_id) {
         Some(id) => stop(&client, id).await,
         None => Ok(not_running("no statement came with this request id")),
     }
