@@ -336,7 +336,10 @@ async fn floods_of_http_2_are_cut_off() {
     .await;
     // A head that is too large.
     let refused = rest.http().get(rest.url("/api/v2/health")).header("x", "y".repeat(500_000)).send().await;
-    assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status() == 431), "a huge head is refused");
+    assert!(
+        refused.is_err() || refused.is_ok_and(|answer| answer.status().is_client_error()),
+        "a huge head is refused"
+    );
 }
 
 /// In the style of the "big list of naughty strings".

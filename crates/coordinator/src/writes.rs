@@ -17,7 +17,7 @@ use crate::transactions::Scope;
 /// What a request of this id has done before, its answer having been lost. Another statement under the id of a request that
 /// was committed is refused: its client would take the first one's success for that of what it has sent now.
 pub async fn committed_before(inner: &Inner, request: &StatementRequest) -> Result<Option<String>, Failure> {
-    let Some(id) = request.request_id.filter(|_| may_commit(&request.sql)) else { return Ok(None) };
+    let Some(id) = request.request_id else { return Ok(None) };
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
     for database in inner.databases.all().await.map_err(failed)? {
         let Some(found) = database.find_request(&id.to_string()).await.map_err(failed)? else { continue };
@@ -29,12 +29,6 @@ pub async fn committed_before(inner: &Inner, request: &StatementRequest) -> Resu
     }
     let done = inner.databases.find_request(&id.to_string()).await.map_err(failed)?;
     Ok(done.map(|done| format!("the request {id} was applied before: {done}")))
-}
-
-/// False only where the text surely changes nothing: most statements are queries, which need not ask what was committed before.
-fn may_commit(sql: &str) -> bool {
-    let word = sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    !["select", "values", "show", "describe", "explain"].iter().any(|read| word.eq_ignore_ascii_case(read))
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.

@@ -84,23 +84,42 @@ impl Log {
         Ok(Some(log))
     }
 
-    /// Appends whole lines.
+    /// Appends whole lines, of which each file takes its share of the bytes.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.open_bytes > self.bytes_max / FILES {
-            let number = self.number + 1;
-            let path = path_of(&self.directory, self.number);
-            let next = create(&self.directory, number)?;
-            self.closed.push(LogFile { path, bytes: self.open_bytes, written: SystemTime::now() });
-            (self.number, self.open, self.open_bytes) = (number, next, 0);
-            self.remove_old(SystemTime::now());
+        let share = (self.bytes_max / FILES).max(1);
+        let mut rest = lines;
+        while !rest.is_empty() {
+            if self.open_bytes >= share {
+                self.begin_file()?;
+            }
+            let room = (share - self.open_bytes) as usize;
+            let mut end = 0;
+            for line in rest.split_inclusive(|byte| *byte == b'\n') {
+                if end > 0 && end + line.len() > room {
+                    break;
+                }
+                end += line.len();
+            }
+            let (now, later) = rest.split_at(end);
+            rest = later;
+            self.open_bytes += now.len() as u64;
+            if let Err(error) = self.open.write_all(now) {
+                // So that the next line is not part of a torn one.
+                let _ = self.open.write_all(b"\n");
+                return Err(error);
+            }
         }
-        self.open_bytes += lines.len() as u64;
-        let written = self.open.write_all(lines);
-        if written.is_err() {
-            // So that the next line is not part of a torn one.
-            let _ = self.open.write_all(b"\n");
-        }
-        written
+        Ok(())
+    }
+
+    fn begin_file(&mut self) -> io::Result<()> {
+        let number = self.number + 1;
+        let path = path_of(&self.directory, self.number);
+        let next = create(&self.directory, number)?;
+        self.closed.push(LogFile { path, bytes: self.open_bytes, written: SystemTime::now() });
+        (self.number, self.open, self.open_bytes) = (number, next, 0);
+        self.remove_old(SystemTime::now());
+        Ok(())
     }
 
     /// Removes files of which all is too old, and the oldest of too many bytes.
