@@ -14,7 +14,9 @@
 mod support;
 
 mod bad_input;
+mod bucket_vacuum;
 mod buckets;
+mod changed_files;
 mod command_line;
 mod cuts;
 mod defaults;
@@ -39,7 +41,9 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod registry;
 mod secrets;
+mod sketches;
 mod snowflake;
 mod sql_api;
 mod sqllogic;

@@ -4,6 +4,7 @@
 //! single-process DataFusion ([`oracle`]).
 
 pub mod answers;
+pub mod bucket;
 pub mod client;
 pub mod cluster;
 pub mod commands;
@@ -14,7 +15,6 @@ pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
 pub mod rest;
-pub mod s3;
 pub mod small_disk;
 pub mod terminal;
 pub mod web;
