@@ -16,7 +16,7 @@ pub mod login;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
-
+pub mod rest;
 pub mod small_disk;
 pub mod terminal;
 pub mod web;

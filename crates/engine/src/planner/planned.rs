@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use frazil_common::Principal;
 
 use crate::access::AccessAction;
-use crate::lake::{Change, Lakes, PrunedScan, VacuumRequest, Written};
+use crate::lake::{Change, Lakes, PrunedScan, SystemTables, VacuumRequest, Written};
 use crate::session_functions::StatementContext;
 use crate::session_statements::SessionChange;
 use crate::stages::{Load, StageAction, Unload};
@@ -27,6 +27,8 @@ pub struct PlanRequest {
     /// The databases as the session's open transaction sees them; `None` is as they are now.
     pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
+    /// Tables about the instance, as whoever sends the statement may see them.
+    pub system: Option<Arc<dyn SystemTables>>,
     /// Values for its placeholders: a column for each, a row for each run.
     pub bindings: Option<RecordBatch>,
     /// Its rows are not wanted, only what they would be: placeholders may have no values.
