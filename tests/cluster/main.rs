@@ -13,6 +13,7 @@
 
 mod support;
 
+mod bad_input;
 mod bucket_vacuum;
 mod buckets;
 mod changed_files;
@@ -23,6 +24,7 @@ mod explain;
 mod faults;
 mod front_door;
 mod full_disks;
+mod history;
 mod interop;
 mod kills;
 mod lake;
@@ -31,6 +33,7 @@ mod membership;
 mod merges;
 mod names;
 mod nested_writes;
+mod openapi;
 mod optimize;
 mod postgres;
 mod pruning;
@@ -42,6 +45,7 @@ mod registry;
 mod secrets;
 mod sketches;
 mod snowflake;
+mod sql_api;
 mod sqllogic;
 mod stage_graphs;
 mod stages;

@@ -46,6 +46,7 @@ async fn the_22_queries_are_cut_as_before() {
             database: None,
             schema: None,
             lakes: None,
+            system: None,
             settings,
             bindings: None,
             describe_only: false,

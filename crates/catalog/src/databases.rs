@@ -15,7 +15,7 @@ use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Named, Result};
 use crate::lock::CatalogLock;
 use crate::requests::{Request, note_request};
-use crate::secrets;
+use crate::secrets::{self, SecretRecord};
 use crate::snapshot::At;
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
@@ -59,6 +59,7 @@ struct Registry {
     /// Of an SQLite registry: what it has had last, and in which state of the file that was.
     counter: Option<ChangeCounter>,
     records: parking_lot::Mutex<Option<(State, Arc<[DatabaseRecord]>)>>,
+    secrets: parking_lot::Mutex<Option<(State, Arc<[SecretRecord]>)>>,
     _lock: Option<CatalogLock>,
 }
 
@@ -114,8 +115,30 @@ impl Databases {
             Backing::Postgres(_) => None,
         };
         let (open, records) = (Mutex::default(), parking_lot::Mutex::default());
-        let inner = Registry { backing, sql: RegistrySql(sql), data_root, open, counter, records, _lock: lock };
+        let secrets = parking_lot::Mutex::default();
+        let inner =
+            Registry { backing, sql: RegistrySql(sql), data_root, open, counter, records, secrets, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The secrets, as long as nothing was committed to the registry since they were asked for; `ask` asks for them.
+    pub(crate) async fn unchanged_secrets(
+        &self,
+        ask: impl Future<Output = Result<Vec<SecretRecord>>>,
+    ) -> Result<Arc<[SecretRecord]>> {
+        // Before the query, so that what is changed meanwhile is not taken for seen.
+        let state = self.inner.counter.as_ref().and_then(ChangeCounter::state);
+        if let Some(state) = state
+            && let Some((seen_in, known)) = self.inner.secrets.lock().as_ref()
+            && *seen_in == state
+        {
+            return Ok(known.clone());
+        }
+        let told: Arc<[SecretRecord]> = ask.await?.into();
+        if let Some(state) = state {
+            *self.inner.secrets.lock() = Some((state, told.clone()));
+        }
+        Ok(told)
     }
 
     pub(crate) fn registry(&self) -> &Sql {

@@ -46,8 +46,11 @@ pub enum IfExists {
 impl Databases {
     /// By name.
     pub async fn secrets(&self) -> Result<Vec<SecretRecord>> {
-        let mut tx = self.registry().read().await?;
-        read(&mut tx).await
+        let ask = async {
+            let mut tx = self.registry().read().await?;
+            read(&mut tx).await
+        };
+        Ok(self.unchanged_secrets(ask).await?.to_vec())
     }
 
     /// Returns whether it was created or replaced.

@@ -4,6 +4,7 @@
 //! every query is measured on all contenders before the next one.
 
 pub mod contest;
+mod doors;
 mod figures;
 mod load;
 mod overhead;
@@ -21,6 +22,7 @@ use crate::processes::{ClusterShape, Stderr};
 use crate::tpch::{self, QUERIES, Query};
 
 pub use contest::{Contest, ContestPlan};
+pub use doors::DoorsRequest;
 pub use figures::{Measured, Report};
 pub use load::LoadRequest;
 pub use overhead::OverheadRequest;
@@ -91,6 +93,10 @@ async fn measure_all(contest: &mut Contest, queries: &[&Query]) -> Result<Vec<Me
 
 pub async fn run_overhead(config: Config, request: OverheadRequest) -> Result<(), CommandError> {
     overhead::run(config, request).await
+}
+
+pub async fn run_doors(config: Config, request: DoorsRequest) -> Result<(), CommandError> {
+    doors::run(config, request).await
 }
 
 pub async fn run_load(config: Config, request: LoadRequest) -> Result<(), CommandError> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use crate::bench::{LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server};
+use crate::bench::{
+    DoorsRequest, LoadRequest, OverheadRequest, ScanRequest, SlowReaderRequest, TpchRequest, single_server,
+};
 use crate::config::{self, Config, Flags, Sources};
 use crate::failure::CommandError;
 use crate::load::{FilesRequest, SampleSet, SourceRequest};
@@ -101,6 +103,11 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
         }
         Command::Bench(Bench::Overhead { executors, slots, statements, json }) => {
             bench::run_overhead(config, OverheadRequest { executors, slots, statements, json, config_file }).await
+        }
+        Command::Bench(Bench::Doors { executors, slots, connections, seconds, rows, sessions, json }) => {
+            let (seconds, rows) = (seconds as u64, rows as u64);
+            let request = DoorsRequest { executors, slots, connections, seconds, rows, sessions, json, config_file };
+            bench::run_doors(config, request).await
         }
         Command::Bench(Bench::Scan { files, databases, json }) => {
             bench::run_scan(config, ScanRequest { files, databases, json, config_file }).await

@@ -52,6 +52,7 @@ impl Embedded {
         let mut shared = options.clone();
         shared.catalog = shared.catalog.or_else(|| lasting("catalog"));
         shared.warehouse = shared.warehouse.or_else(|| lasting("warehouse"));
+        shared.history = shared.history.or_else(|| lasting("history"));
         let start = |options| Coordinator::start(options, storage.clone(), secret.clone(), data.clone());
         let coordinator = match start(shared).await {
             Err(failure) if failure.code == ErrorCode::CatalogLocked && !may_be_without => {

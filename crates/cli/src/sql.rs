@@ -4,7 +4,7 @@ mod format;
 mod run;
 mod session;
 pub mod shell;
-pub mod split;
+pub use frazil_common::split;
 mod transfer;
 mod trouble;
 

@@ -77,6 +77,10 @@ pub enum ErrorCode {
     CatalogCorrupt,
     /// No such statement handle.
     UndefinedStatement,
+    /// A statement that has ended well, and whose rows are not kept any more.
+    ResultExpired,
+    /// A statement that ran when its coordinator ended: what it had begun may have been done.
+    Interrupted,
     /// No such session, or no longer.
     UndefinedSession,
     /// What cannot be done while a transaction is open: another `BEGIN`, databases.
@@ -92,7 +96,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 45] = [
+    pub const ALL: [ErrorCode; 47] = [
         Self::Syntax,
         Self::UndefinedDatabase,
         Self::UndefinedSchema,
@@ -132,6 +136,8 @@ impl ErrorCode {
         Self::CatalogUnavailable,
         Self::CatalogCorrupt,
         Self::UndefinedStatement,
+        Self::ResultExpired,
+        Self::Interrupted,
         Self::UndefinedSession,
         Self::TransactionOpen,
         Self::NoTransaction,
@@ -179,7 +185,8 @@ impl ErrorCode {
             Self::CatalogLocked => "55006",
             Self::CatalogUnavailable => "08006",
             Self::CatalogCorrupt => "XX001",
-            Self::UndefinedStatement => "02000",
+            Self::UndefinedStatement | Self::ResultExpired => "02000",
+            Self::Interrupted => "57P02",
             Self::UndefinedSession => "08003",
             Self::TransactionOpen => "25001",
             Self::NoTransaction => "25P01",
@@ -231,6 +238,8 @@ impl ErrorCode {
             Self::CatalogUnavailable => "300043",
             Self::CatalogCorrupt => "300044",
             Self::UndefinedStatement => "000709",
+            Self::ResultExpired => "000710",
+            Self::Interrupted => "000608",
             Self::UndefinedSession => "390111",
             Self::TransactionOpen => "000665",
             Self::NoTransaction => "000666",
@@ -244,7 +253,7 @@ impl ErrorCode {
     pub fn http_status(self) -> u16 {
         match self {
             Self::Timeout => 408,
-            Self::UndefinedStatement | Self::UndefinedSession => 404,
+            Self::UndefinedStatement | Self::ResultExpired | Self::UndefinedSession => 404,
             Self::InvalidArgument => 400,
             Self::TooManyStatements => 429,
             Self::NotAuthenticated | Self::ExpiredToken => 401,

@@ -2,11 +2,14 @@
 //!
 //! Owns nothing that runs: no DataFusion, no tonic, no axum. Start with [`failure`], which every layer reports through.
 
+pub mod client_settings;
 pub mod failpoint;
 pub mod failure;
 pub mod ids;
 pub mod name_case;
+pub mod output_format;
 pub mod principal;
+pub mod split;
 pub mod units;
 
 pub use failure::{ErrorCode, Failure, Place};

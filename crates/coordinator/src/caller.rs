@@ -8,11 +8,13 @@ use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
 use uuid::Uuid;
 
+use crate::describe::check_length;
+use crate::history::{Filter, StatementRecord, SystemView};
 use crate::lifecycle::Statement;
 use crate::run::run_to_end;
 use crate::service::{Inner, StatementService};
 use crate::sessions::SessionStatus;
-use crate::statement::{ClusterStatus, ResultStream, StatementRequest, StatementStatus};
+use crate::statement::{ClusterStatus, Phase, ResultStream, StatementRequest, StatementStatus};
 use crate::tokens::Purpose;
 
 /// The longest that one call waits; the statement's own limit ends it.
@@ -24,6 +26,23 @@ const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Caller {
     service: StatementService,
     principal: Principal,
+}
+
+/// A statement as far as it is known.
+enum Known {
+    /// Remembered, with its rows.
+    Live(Arc<Statement>),
+    /// Told of by the history.
+    Recorded(Arc<StatementRecord>),
+}
+
+impl Known {
+    fn status(&self) -> StatementStatus {
+        match self {
+            Self::Live(statement) => statement.status(),
+            Self::Recorded(record) => record.status(),
+        }
+    }
 }
 
 impl Caller {
@@ -41,18 +60,16 @@ impl Caller {
 
     /// Takes a statement on; it runs whether or not anyone waits for it. Fails only when it is refused outright: too
     /// long, too many are open, or its request id is that of another. Bad SQL is a statement whose phase becomes `failed`.
-    pub async fn submit(&self, mut request: StatementRequest) -> Result<StatementId, Failure> {
+    pub async fn submit(&self, request: StatementRequest) -> Result<StatementId, Failure> {
+        self.begin(request)
+    }
+
+    /// [`Caller::submit`], which waits for nothing.
+    pub(crate) fn begin(&self, mut request: StatementRequest) -> Result<StatementId, Failure> {
         request.principal = self.principal.clone();
         let inner = self.inner();
         let options = &inner.options;
-        if request.sql.len() as u64 > options.statement_bytes_max.0 {
-            let message = format!(
-                "the statement has {} bytes, at most {} are taken",
-                request.sql.len(),
-                options.statement_bytes_max
-            );
-            return Err(Failure::new(ErrorCode::TooComplex, message));
-        }
+        check_length(&request, options.statement_bytes_max)?;
         let most = Duration::from_secs(options.statement_limit_s.max(1));
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
         let statement = {
@@ -64,7 +81,7 @@ impl Caller {
             if let Some(forgotten) = statements.make_room(options.history_max.max(open_max))? {
                 inner.results.remove(forgotten);
             }
-            let statement = Statement::new(request, limit);
+            let statement = Statement::new(request, limit, inner.history.clone());
             statements.insert(statement.clone());
             statement
         };
@@ -80,9 +97,18 @@ impl Caller {
         found.filter(|statement| self.may_see(statement)).map(|statement| statement.id)
     }
 
-    fn find(&self, id: StatementId) -> Result<Arc<Statement>, Failure> {
-        let found = self.inner().statements.lock().get(id).filter(|statement| self.may_see(statement));
-        found.ok_or_else(|| Failure::new(ErrorCode::UndefinedStatement, format!("statement {id} is not known")))
+    fn find(&self, id: StatementId) -> Result<Known, Failure> {
+        let live = self.inner().statements.lock().get(id);
+        if let Some(statement) = live.filter(|statement| self.may_see(statement)) {
+            return Ok(Known::Live(statement));
+        }
+        let record = self.inner().history.get(id);
+        let own =
+            |record: &Arc<StatementRecord>| self.principal.may_act_for(&Principal::new(&record.user, &record.role));
+        match record.filter(own) {
+            Some(record) => Ok(Known::Recorded(record)),
+            None => Err(Failure::new(ErrorCode::UndefinedStatement, format!("statement {id} is not known"))),
+        }
     }
 
     fn may_see(&self, statement: &Statement) -> bool {
@@ -92,33 +118,64 @@ impl Caller {
     /// Returns when the phase is terminal, or after `limit` with the phase it has then. A streamed statement also
     /// returns as soon as its rows can be taken (`Running` with a `result`).
     pub async fn wait(&self, id: StatementId, limit: Duration) -> Result<StatementStatus, Failure> {
-        let statement = self.find(id)?;
-        let _ = tokio::time::timeout(limit.min(WAIT_MAX), statement.settled()).await;
-        Ok(statement.status())
+        let known = self.find(id)?;
+        if let Known::Live(statement) = &known {
+            let _ = tokio::time::timeout(limit.min(WAIT_MAX), statement.settled()).await;
+        }
+        Ok(known.status())
     }
 
     /// `UndefinedStatement` when there is no such handle, or no longer.
     pub fn status(&self, id: StatementId) -> Result<StatementStatus, Failure> {
-        self.find(id).map(|statement| statement.status())
+        self.find(id).map(|known| known.status())
     }
 
-    /// Newest first, as far as they are remembered.
-    pub fn list(&self) -> Vec<StatementStatus> {
-        let statements = self.inner().statements.lock().all();
-        statements.iter().filter(|statement| self.may_see(statement)).map(|statement| statement.status()).collect()
+    /// Returns when the phase is another than this, and at the latest after `limit`.
+    pub async fn wait_for_change(
+        &self,
+        id: StatementId,
+        phase: Phase,
+        limit: Duration,
+    ) -> Result<StatementStatus, Failure> {
+        let known = self.find(id)?;
+        if let Known::Live(statement) = &known {
+            let _ = tokio::time::timeout(limit, statement.left(phase)).await;
+        }
+        Ok(known.status())
+    }
+
+    /// Those that the filter lets through, newest first, as far as they are kept.
+    pub fn list(&self, filter: &Filter) -> Vec<Arc<StatementRecord>> {
+        let records = SystemView::new(self.inner().clone(), self.principal.clone()).records();
+        records.into_iter().filter(|record| filter.accepts(record)).take(filter.limit).collect()
     }
 
     /// Idempotent; a statement that has ended stays as it is.
     pub async fn cancel(&self, id: StatementId) -> Result<StatementStatus, Failure> {
-        let statement = self.find(id)?;
+        let statement = match self.find(id)? {
+            Known::Live(statement) => statement,
+            Known::Recorded(record) => return Ok(record.status()),
+        };
         statement.stop(Failure::new(ErrorCode::Cancelled, "the statement was cancelled"));
         let _ = tokio::time::timeout(Duration::from_secs(2), statement.ended_for_good()).await;
         Ok(statement.status())
     }
 
+    /// Asks a statement to end, if it has not.
+    pub(crate) fn stop(&self, id: StatementId, cause: Failure) {
+        if let Ok(Known::Live(statement)) = self.find(id)
+            && statement.ended().is_none()
+        {
+            statement.stop(cause);
+        }
+    }
+
     /// A partition of a spooled result, by its number in [`ResultInfo::partitions`](crate::statement::ResultInfo).
     pub async fn result_partition(&self, id: StatementId, partition: usize) -> Result<Vec<RecordBatch>, Failure> {
-        self.find(id)?;
+        let known = self.find(id)?;
+        if let Known::Recorded(record) = &known {
+            return record.partition(partition);
+        }
         let results = self.inner().results.clone();
         let read = tokio::task::spawn_blocking(move || results.read(id, partition)).await;
         read.unwrap_or_else(|error| Err(Failure::internal(format!("reading a result: {error}"))))
@@ -126,7 +183,10 @@ impl Caller {
 
     /// The rows of a streamed statement; can be taken once. Waits until the first stage runs.
     pub async fn result_stream(&self, id: StatementId) -> Result<ResultStream, Failure> {
-        let statement = self.find(id)?;
+        let statement = match self.find(id)? {
+            Known::Live(statement) => statement,
+            Known::Recorded(record) => return Err(record.failure.clone().unwrap_or_else(|| record.expired())),
+        };
         statement.settled().await;
         match statement.take_stream() {
             Some(stream) => Ok(stream),

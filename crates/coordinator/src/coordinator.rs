@@ -26,6 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::admission::Admission;
+use crate::history::{self, History};
 use crate::membership::{MembershipService, Registry};
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
@@ -132,6 +133,8 @@ impl Coordinator {
         );
         let kept = process_directory(&data_directory, "results", "coordinator").map_err(internal)?;
         let results = ResultStore::new(kept, options.result_memory, options.result_disk);
+        let kept = history::directory(&data_directory, options.history.as_deref());
+        let history = History::open(&kept, options.history_limits())?;
         let sessions = Arc::new(Sessions::new(options.session_limits()));
         // One of each purpose for a session, and as many that its client has let go of.
         let tokens = Tokens::new(6 * options.sessions_max);
@@ -143,6 +146,7 @@ impl Coordinator {
             admission,
             vacuuming: tokio::sync::Mutex::default(),
             results: Arc::new(results),
+            history,
             options,
             statements: parking_lot::Mutex::new(Statements::default()),
             uploads: tokio::sync::Semaphore::new(crate::staged_files::UPLOADS_MAX),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,7 +31,10 @@ pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows)
     };
     match statement.request.delivery {
         Delivery::Spooled => {
-            let (rows, partitions) = spool(inner, statement.id, &schema, rows).await?;
+            if let Rows::Ready(rows) = &rows {
+                statement.keep_answer(rows);
+            }
+            let (rows, partitions) = spool(inner, statement, &schema, rows).await?;
             statement.finish(ResultInfo { schema, rows, partitions });
         }
         Delivery::Streamed => {
@@ -44,16 +47,24 @@ pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows)
 
 async fn spool(
     inner: &Arc<Inner>,
-    id: StatementId,
+    statement: &Statement,
     schema: &SchemaRef,
     rows: Rows,
 ) -> Result<(u64, Vec<ResultPartition>), Failure> {
-    let mut writer = inner.results.begin(id, schema.clone());
+    let mut writer = inner.results.begin(statement.id, schema.clone());
     match rows {
-        Rows::Ready(batch) => writer.push(batch)?,
+        Rows::Ready(batch) => {
+            note(statement, &batch);
+            writer.push(batch)?;
+        }
         Rows::Running(mut running) => {
             while let Some(batch) = running.next().await {
                 let batch = batch?;
+                note(statement, &batch);
+                if writer.stays_in_memory(batch.get_array_memory_size()) {
+                    writer.push(batch)?;
+                    continue;
+                }
                 // Files are written here: not on the threads that answer everyone.
                 writer = blocking(move || {
                     let mut writer = writer;
@@ -64,8 +75,17 @@ async fn spool(
             }
         }
     }
-    let partitions = blocking(move || writer.finish()).await?;
+    let partitions = match writer.stays_in_memory(0) {
+        true => writer.finish()?,
+        false => blocking(move || writer.finish()).await?,
+    };
     Ok((partitions.iter().map(|partition| partition.rows).sum(), partitions))
+}
+
+fn note(statement: &Statement, batch: &RecordBatch) {
+    // Of columns that are parts of larger ones, their own part.
+    let columns = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+    statement.progress.add_rows(batch.num_rows() as u64, columns.sum::<usize>() as u64);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
@@ -84,6 +104,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
     match rows {
         Rows::Ready(batch) => {
             count = batch.num_rows() as u64;
+            note(statement, &batch);
             sender.send(Ok(batch)).await.map_err(|_| gone())?;
         }
         Rows::Running(mut running) => loop {
@@ -99,6 +120,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
                 None => break,
                 Some(Ok(batch)) => {
                     count += batch.num_rows() as u64;
+                    note(statement, &batch);
                     sender.send(Ok(batch)).await.map_err(|_| gone())?;
                 }
                 Some(Err(failure)) => {

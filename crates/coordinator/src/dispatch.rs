@@ -1,5 +1,6 @@
 //! Performs what the scheduler decides: sends tasks to executors, listens to their events, cancels.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ pub struct Dispatched {
     pub inputs: Vec<Arc<ExchangeInput>>,
     pub report: Arc<Mutex<RunReport>>,
     pub observer: Arc<dyn Observer>,
+    /// Its number among those of the observer.
+    pub run: u32,
+    /// How many each task has, by executor and stage.
+    pub splits: HashMap<(usize, u32), u32>,
     pub stop: CancellationToken,
     /// Whether the tasks' last reports are wanted, or only their rows.
     pub wait_for_reports: bool,
@@ -46,7 +51,20 @@ pub struct Dispatched {
 
 /// Runs until the query has ended one way or another, and leaves nothing behind.
 pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Failure>>) {
-    let Dispatched { query, requests, registry, hub, inputs, report, observer, stop, wait_for_reports } = dispatched;
+    let Dispatched {
+        query,
+        requests,
+        registry,
+        hub,
+        inputs,
+        report,
+        observer,
+        run: number,
+        splits,
+        stop,
+        wait_for_reports,
+    } = dispatched;
+    let _ended = EndOfRun(observer.clone());
     let start = Instant::now();
     let tasks = requests
         .iter()
@@ -55,6 +73,7 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
     let mut run = QueryRun::new(tasks);
     let mut changes = registry.changes();
     let participants: Vec<Participant> = requests.iter().map(|(participant, _)| participant.clone()).collect();
+    let reports = Reports { run: number, participants: &participants, splits, report: &report, observer: &*observer };
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     // Owned here: when the driver ends, so do the streams, and with them tasks that nobody cancelled.
     let mut streams = JoinSet::new();
@@ -87,16 +106,15 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                 let failure = ended.unwrap_or_else(|_| Some(Failure::internal("the root was dropped")));
                 if failure.is_none() {
                     let limit = if wait_for_reports { REPORTS_LIMIT } else { REPORTS_GRACE };
-                    await_reports(limit, &mut run, &mut events, &report, &*observer).await;
+                    await_reports(limit, &mut run, &mut events, &reports).await;
                 }
                 Event::RootEnded { failure }
             }
             event = events.recv() => match event {
                 Some(Heard::Event(event)) => event,
                 Some(Heard::Finished { executor, finished }) => {
-                    observer.task_finished(&finished);
                     let stage = finished.stage;
-                    report.lock().add(executor, finished);
+                    reports.add(executor, finished);
                     Event::Finished { executor, stage }
                 }
                 Some(Heard::Wrote(wrote)) => {
@@ -137,26 +155,46 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
 }
 
 /// The rows are there; the tasks' figures follow at once, except of tasks that a limit has left without a reader.
-async fn await_reports(
-    limit: Duration,
-    run: &mut QueryRun,
-    events: &mut mpsc::Receiver<Heard>,
-    report: &Mutex<RunReport>,
-    observer: &dyn Observer,
-) {
+async fn await_reports(limit: Duration, run: &mut QueryRun, events: &mut mpsc::Receiver<Heard>, reports: &Reports<'_>) {
     let deadline = Instant::now() + limit;
     while run.tasks_open() > 0 {
         match tokio::time::timeout_at(deadline, events.recv()).await {
             Ok(Some(Heard::Finished { executor, finished })) => {
-                observer.task_finished(&finished);
                 let stage = finished.stage;
-                report.lock().add(executor, finished);
+                reports.add(executor, finished);
                 run.on(Event::Finished { executor, stage }, Duration::ZERO);
             }
-            Ok(Some(Heard::Wrote(wrote))) => observer.wrote(&wrote),
+            Ok(Some(Heard::Wrote(wrote))) => reports.observer.wrote(&wrote),
             Ok(Some(Heard::Event(_))) => {}
             Ok(None) | Err(_) => return,
         }
+    }
+}
+
+/// Where the ends of tasks are noted.
+struct Reports<'a> {
+    run: u32,
+    participants: &'a [Participant],
+    splits: HashMap<(usize, u32), u32>,
+    report: &'a Mutex<RunReport>,
+    observer: &'a dyn Observer,
+}
+
+impl Reports<'_> {
+    fn add(&self, executor: usize, finished: v1::TaskFinished) {
+        let splits = self.splits.get(&(executor, finished.stage)).copied().unwrap_or(0);
+        let name = &self.participants[executor].announced.id.0;
+        self.observer.task_finished(self.run, name, splits, &finished);
+        self.report.lock().add(executor, finished);
+    }
+}
+
+/// Tells the observer, however the run ends.
+struct EndOfRun(Arc<dyn Observer>);
+
+impl Drop for EndOfRun {
+    fn drop(&mut self) {
+        self.0.run_ended();
     }
 }
 

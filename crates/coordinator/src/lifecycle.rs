@@ -1,9 +1,11 @@
 //! One statement's life: its phase and what is known in it. The only place where phases change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
+use frazil_common::client_settings::QUERY_TAG;
 use frazil_common::{ErrorCode, Failure, StatementId};
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
@@ -12,8 +14,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::query::Observer;
-use crate::statement::{Delivery, Phase, Progress, ResultInfo, ResultStream, StatementRequest, StatementStatus, Stats};
+use crate::history::{History, StatementRecord, beginning, written};
+use crate::progress::StatementProgress;
+use crate::query::{Observer, RunStart};
+use crate::statement::{Delivery, Phase, ResultInfo, ResultStream, StatementRequest, StatementStatus};
+
+/// Rows of a change that are kept with the history: bytes in memory.
+const ANSWER_BYTES_MAX: usize = 8 << 10;
 
 /// Whether a statement may go from one phase to another.
 fn may_follow(from: Phase, to: Phase) -> bool {
@@ -33,12 +40,15 @@ pub struct Statement {
     /// Stops whatever the statement does; the reason is in `stop_cause`.
     pub stop: CancellationToken,
     pub deadline: Instant,
+    pub progress: StatementProgress,
     created: SystemTime,
     state: Mutex<State>,
     /// The phase, and whether rows can be taken.
     seen: watch::Sender<(Phase, bool)>,
-    progress: ProgressCounts,
     committing: AtomicBool,
+    history: Arc<History>,
+    /// The last record is with the history.
+    is_recorded: AtomicBool,
 }
 
 /// While it lives, the statement waits for its commit, whatever else is asked of it.
@@ -52,27 +62,21 @@ impl Drop for Committing<'_> {
 
 struct State {
     phase: Phase,
+    planned: Option<SystemTime>,
+    started: Option<SystemTime>,
     ended: Option<SystemTime>,
     failure: Option<Failure>,
     result: Option<ResultInfo>,
     stream: Option<ResultStream>,
     stop_cause: Option<Failure>,
-}
-
-#[derive(Default)]
-struct ProgressCounts {
-    stages: AtomicU32,
-    tasks: AtomicU32,
-    tasks_finished: AtomicU32,
-    retries: AtomicU32,
-    scanned_bytes: AtomicU64,
-    exchanged_bytes: AtomicU64,
-    written_rows: AtomicU64,
-    written_bytes: AtomicU64,
+    /// Of its session and its request, as it began.
+    client_settings: Vec<(String, String)>,
+    parts: Vec<StatementId>,
+    answer: Option<String>,
 }
 
 impl Statement {
-    pub fn new(request: StatementRequest, time_limit: Duration) -> Arc<Self> {
+    pub fn new(request: StatementRequest, time_limit: Duration, history: Arc<History>) -> Arc<Self> {
         Arc::new(Self {
             id: StatementId::mint(),
             request,
@@ -81,15 +85,22 @@ impl Statement {
             created: SystemTime::now(),
             state: Mutex::new(State {
                 phase: Phase::Received,
+                planned: None,
+                started: None,
                 ended: None,
                 failure: None,
                 result: None,
                 stream: None,
                 stop_cause: None,
+                client_settings: vec![],
+                parts: vec![],
+                answer: None,
             }),
             seen: watch::Sender::new((Phase::Received, false)),
-            progress: ProgressCounts::default(),
+            progress: StatementProgress::default(),
             committing: AtomicBool::new(false),
+            history,
+            is_recorded: AtomicBool::new(false),
         })
     }
 
@@ -113,8 +124,12 @@ impl Statement {
             return false;
         }
         state.phase = to;
-        if to.is_terminal() {
-            state.ended = Some(SystemTime::now());
+        let now = Some(SystemTime::now());
+        match to {
+            Phase::Planned => state.planned = now,
+            Phase::Running => state.started = now,
+            _ if to.is_terminal() => state.ended = now,
+            _ => {}
         }
         self.seen.send_replace((to, state.result.is_some()));
         true
@@ -174,57 +189,129 @@ impl Statement {
         settled.expect("the sender lives in self");
     }
 
+    /// Returns when the phase is another.
+    pub async fn left(&self, phase: Phase) {
+        let mut seen = self.seen.subscribe();
+        seen.wait_for(|(now, _)| *now != phase || now.is_terminal()).await.expect("the sender lives in self");
+    }
+
     pub async fn ended_for_good(&self) {
         let mut seen = self.seen.subscribe();
         seen.wait_for(|(phase, _)| phase.is_terminal()).await.expect("the sender lives in self");
     }
 
+    /// What its session and its request say of how the client is answered.
+    pub fn set_client_settings(&self, settings: Vec<(String, String)>) {
+        self.state.lock().client_settings = settings;
+    }
+
+    /// Another statement of its text has begun.
+    pub fn add_part(&self, part: StatementId) {
+        self.state.lock().parts.push(part);
+    }
+
+    /// Rows that are so few that they are kept with the history.
+    pub fn keep_answer(&self, rows: &RecordBatch) {
+        if rows.get_array_memory_size() <= ANSWER_BYTES_MAX {
+            let written = written(rows);
+            self.state.lock().answer = written;
+        }
+    }
+
     pub fn status(&self) -> StatementStatus {
         let state = self.state.lock();
-        let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        let finished = state.phase == Phase::Finished;
         StatementStatus {
             id: self.id,
+            user: self.request.principal.user().to_owned(),
+            role: self.request.principal.role().to_owned(),
             sql: redact(&self.request.sql).into_owned(),
+            database: self.request.database.clone(),
+            schema: self.request.schema.clone(),
+            query_tag: query_tag(&state),
             phase: state.phase,
             created_ms: milliseconds(self.created),
             ended_ms: state.ended.map(milliseconds),
             failure: state.failure.clone(),
+            rows: state.result.as_ref().filter(|_| finished).map(|result| result.rows),
             result: state.result.clone(),
-            progress: Progress {
-                stages: read(&self.progress.stages),
-                tasks: read(&self.progress.tasks),
-                tasks_finished: read(&self.progress.tasks_finished),
-                retries: read(&self.progress.retries),
-            },
-            stats: Stats {
-                bytes_scanned: self.progress.scanned_bytes.load(Ordering::Relaxed),
-                bytes_exchanged: self.progress.exchanged_bytes.load(Ordering::Relaxed),
-                rows_written: self.progress.written_rows.load(Ordering::Relaxed),
-                bytes_written: self.progress.written_bytes.load(Ordering::Relaxed),
-            },
+            progress: self.progress.progress(),
+            stats: self.progress.stats(),
+            parts: state.parts.clone(),
+            client_settings: state.client_settings.clone(),
+        }
+    }
+
+    /// For the history, as it is now.
+    pub fn record(&self) -> StatementRecord {
+        let (stages, tasks) = self.progress.noted();
+        let state = self.state.lock();
+        let finished = state.phase == Phase::Finished;
+        StatementRecord {
+            id: self.id,
+            user: self.request.principal.user().to_owned(),
+            role: self.request.principal.role().to_owned(),
+            sql: beginning(&redact(&self.request.sql)),
+            database: self.request.database.clone(),
+            schema: self.request.schema.clone(),
+            query_tag: query_tag(&state),
+            phase: state.phase,
+            created_ms: milliseconds(self.created),
+            planned_ms: state.planned.map(milliseconds),
+            started_ms: state.started.map(milliseconds),
+            ended_ms: state.ended.map(milliseconds),
+            failure: state.failure.clone(),
+            rows: state.result.as_ref().filter(|_| finished).map(|result| result.rows),
+            progress: self.progress.progress(),
+            stats: self.progress.stats(),
+            stages,
+            tasks,
+            parts: state.parts.clone(),
+            answer: state.answer.clone(),
+        }
+    }
+
+    /// Leaves a record with the history, for the case that we end before the statement does.
+    pub fn record_open(&self) {
+        if !self.is_recorded.load(Ordering::Acquire) {
+            self.history.put(self.record());
+        }
+    }
+
+    /// Leaves its last record with the history, once it has ended and its tasks have reported.
+    pub fn record_if_ended(&self) {
+        let has_ended = self.state.lock().phase.is_terminal() && self.progress.has_settled();
+        if has_ended && !self.is_recorded.swap(true, Ordering::AcqRel) {
+            self.history.put(self.record());
         }
     }
 }
 
+fn query_tag(state: &State) -> Option<String> {
+    let tag = state.client_settings.iter().rev().find(|(key, _)| key == QUERY_TAG);
+    tag.map(|(_, tag)| tag.clone()).filter(|tag| !tag.is_empty())
+}
+
 impl Observer for Statement {
-    fn started(&self, stages: u32, tasks: u32) {
-        self.progress.stages.fetch_add(stages, Ordering::Relaxed);
-        self.progress.tasks.fetch_add(tasks, Ordering::Relaxed);
+    fn started(&self, run: &RunStart<'_>) -> u32 {
+        self.progress.started(run)
     }
 
-    fn task_finished(&self, report: &v1::TaskFinished) {
-        self.progress.tasks_finished.fetch_add(1, Ordering::Relaxed);
-        self.progress.scanned_bytes.fetch_add(report.scanned_bytes, Ordering::Relaxed);
-        self.progress.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
+    fn task_finished(&self, run: u32, executor: &str, splits: u32, report: &v1::TaskFinished) {
+        self.progress.task_finished(run, executor, splits, report);
     }
 
     fn wrote(&self, report: &v1::TasksWrote) {
-        self.progress.written_rows.fetch_add(report.rows, Ordering::Relaxed);
-        self.progress.written_bytes.fetch_add(report.bytes, Ordering::Relaxed);
+        self.progress.wrote(report);
     }
 
     fn retried(&self) {
-        self.progress.retries.fetch_add(1, Ordering::Relaxed);
+        self.progress.retried();
+    }
+
+    fn run_ended(&self) {
+        self.progress.run_ended();
+        self.record_if_ended();
     }
 }
 
@@ -238,7 +325,11 @@ mod tests {
 
     #[test]
     fn phases_only_go_forward_and_an_end_is_final() {
-        let statement = Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1));
+        let statement = Statement::new(
+            StatementRequest::new("select 1", Delivery::Spooled),
+            Duration::from_secs(1),
+            History::none(),
+        );
         statement.advance(Phase::Running);
         assert_eq!(statement.status().phase, Phase::Received, "not planned yet");
         statement.advance(Phase::Planned);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use frazil_common::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::history::HistoryLimits;
 use crate::sessions::SessionLimits;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,8 +51,14 @@ pub struct CoordinatorOptions {
     pub result_memory: ByteSize,
     /// Disk for all kept results; a statement that needs more fails.
     pub result_disk: ByteSize,
-    /// Finished statements that are remembered.
+    /// Statements that are remembered with their results; those beyond are found in the history.
     pub history_max: usize,
+    /// Seconds that ended statements are kept in the history.
+    pub history_kept_s: u64,
+    /// Bytes of the history, in memory and once more on disk; the oldest statements go first. 0 keeps none.
+    pub history_bytes: ByteSize,
+    /// Directory of the history; `<data>/history` when not given.
+    pub history: Option<String>,
     /// Sessions that are open; more are refused.
     pub sessions_max: usize,
     /// Seconds after which a session that sends nothing is closed.
@@ -115,6 +122,9 @@ impl Default for CoordinatorOptions {
             result_memory: ByteSize::mib(64),
             result_disk: ByteSize::gib(20),
             history_max: 1000,
+            history_kept_s: 7 * 24 * 3600,
+            history_bytes: ByteSize::mib(32),
+            history: None,
             sessions_max: 10_000,
             session_idle_s: 4 * 3600,
             token_valid_s: 3600,
@@ -149,6 +159,10 @@ impl CoordinatorOptions {
             transaction_idle: Duration::from_secs(self.transaction_idle_s.max(1)),
             transaction_limit: Duration::from_secs(self.transaction_limit_s.max(1)),
         }
+    }
+
+    pub fn history_limits(&self) -> HistoryLimits {
+        HistoryLimits { kept: Duration::from_secs(self.history_kept_s.max(1)), bytes_max: self.history_bytes.0 }
     }
 
     pub fn planning_limit(&self) -> Duration {

@@ -94,6 +94,26 @@ impl Placement {
         }
     }
 
+    /// How many splits each task has, in their order.
+    pub fn splits(&self, graph: &StageGraph) -> Vec<u32> {
+        let splits = self.tasks.iter().map(|task| {
+            let stage = &graph.stages[task.stage as usize];
+            let scans = stage.scans();
+            let leaves = stage.leaves(&task.partitions).into_iter();
+            let counts = leaves.map(|leaf| match leaf {
+                Leaf::Scan { scan, partitions } => {
+                    let node = scans.iter().find(|node| codec::scan_number(node.as_ref()) == Some(scan));
+                    let counts =
+                        partitions.iter().map(|one| node.map_or(0, |node| codec::splits_of(node.as_ref(), *one)));
+                    counts.sum()
+                }
+                Leaf::Exchange { .. } => 0,
+            });
+            counts.sum::<usize>() as u32
+        });
+        splits.collect()
+    }
+
     /// The tasks of each executor, as messages. A stage's plan is encoded once, and shared by its tasks.
     pub fn messages(&self, graph: &StageGraph, executors: usize) -> Result<Vec<Vec<v1::Task>>, Failure> {
         let mut messages = vec![Vec::new(); executors];

@@ -61,10 +61,24 @@ pub struct RunOptions {
 
 /// Hears how a query gets on.
 pub trait Observer: Send + Sync {
-    fn started(&self, _stages: u32, _tasks: u32) {}
-    fn task_finished(&self, _report: &v1::TaskFinished) {}
-    fn wrote(&self, _report: &v1::TasksWrote) {}
-    fn retried(&self) {}
+    /// Tasks are being sent. Returns the run's number among those of the observer, which its later events carry.
+    fn started(&self, run: &RunStart<'_>) -> u32;
+    /// `splits` are those that the task was given.
+    fn task_finished(&self, run: u32, executor: &str, splits: u32, report: &v1::TaskFinished);
+    fn wrote(&self, report: &v1::TasksWrote);
+    fn retried(&self);
+    /// No report of this run follows.
+    fn run_ended(&self);
+}
+
+/// A run, as it begins.
+pub struct RunStart<'a> {
+    pub graph: &'a StageGraph,
+    pub placement: &'a Placement,
+    /// Names of the executors, as the placement numbers them.
+    pub executors: &'a [String],
+    /// How many each of the placement's tasks has.
+    pub splits: &'a [u32],
 }
 
 /// The rows of a query, while its tasks run. Dropping it cancels them.
@@ -254,10 +268,16 @@ impl QueryRunner {
             (participant, request)
         });
         let requests: Vec<_> = requests.collect();
-        options.observer.started(graph.stages.len() as u32, placement.tasks.len() as u32);
+        let executors: Vec<String> =
+            requests.iter().map(|(participant, _)| participant.announced.id.0.clone()).collect();
+        let splits = placement.splits(&graph);
+        let start = RunStart { graph: &graph, placement: &placement, executors: &executors, splits: &splits };
+        let run = options.observer.started(&start);
+        let splits = placement.tasks.iter().zip(splits).map(|(task, splits)| ((task.executor, task.stage), splits));
+        let splits = splits.collect();
 
         let report = Arc::new(Mutex::new(RunReport {
-            executors: requests.iter().map(|(participant, _)| participant.announced.id.0.clone()).collect(),
+            executors,
             graph: Some(graph),
             placement: Some(placement),
             stages: HashMap::new(),
@@ -276,6 +296,8 @@ impl QueryRunner {
             inputs: inputs.into_iter().map(|(_, input)| input).collect(),
             report: report.clone(),
             observer: options.observer.clone(),
+            run,
+            splits,
             stop: stop.clone(),
             wait_for_reports: options.metrics,
         };
@@ -298,7 +320,6 @@ impl QueryRunner {
     fn start_here(self: &Arc<Self>, query: &PlannedQuery, options: &RunOptions) -> RunningQuery {
         let stop = options.stop.child_token();
         let rows = self.run_root(query.plan.clone(), query.context.clone(), stop.clone(), None);
-        options.observer.started(0, 0);
         RunningQuery {
             schema: query.schema.clone(),
             rows,

@@ -23,6 +23,9 @@ const PARTITION_ROWS: u64 = 100_000;
 /// The first partition is inline in the answer: small, so that the answer is quick.
 const FIRST_PARTITION_ROWS: u64 = 10_000;
 
+/// Rows that are kept without asking another thread.
+const SMALL_BYTES: u64 = 256 << 10;
+
 /// All kept results of a coordinator, and the bounds on them.
 pub struct ResultStore {
     directory: PathBuf,
@@ -122,6 +125,13 @@ pub struct ResultWriter {
 }
 
 impl ResultWriter {
+    /// Whether no file is written for the rows that wait, and as many bytes more: small results need no other thread. There is a
+    /// margin for what others keep meanwhile; should it not do, a file is written where it should not be, and no harm done.
+    pub fn stays_in_memory(&self, bytes: usize) -> bool {
+        let more = (self.open_bytes + bytes) as u64;
+        more <= SMALL_BYTES && self.store.memory.load(Ordering::Relaxed) + 8 * SMALL_BYTES <= self.store.memory_max
+    }
+
     pub fn push(&mut self, batch: RecordBatch) -> Result<(), Failure> {
         let mut rest = batch;
         while rest.num_rows() > 0 {

@@ -1,35 +1,55 @@
 //! What a statement does from its text to its last row.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
 use frazil_engine::lake::Written;
 use frazil_engine::planner::{PlanRequest, Planned, PlannedQuery};
-use frazil_engine::session::AUTOCOMMIT;
+use frazil_engine::session::{AUTOCOMMIT, client_settings};
 use frazil_engine::session_functions::StatementContext;
 use frazil_engine::session_statements::SessionChange;
+use futures::future::BoxFuture;
 
 use crate::deliver::{Rows, deliver, status_row};
+use crate::history::SystemView;
 use crate::lifecycle::Statement;
 use crate::query::RunOptions;
 use crate::service::Inner;
 use crate::sessions::SessionGuard;
-use crate::statement::Phase;
+use crate::statement::{Phase, StatementRequest};
 use crate::transactions::{self, Scope};
-use crate::{explained, loads, vacuum, writes};
+use crate::{batch, explained, loads, vacuum, writes};
+
+/// A statement that runs for longer is noted in the history before it ends.
+const NOTED_AFTER: Duration = Duration::from_millis(100);
 
 /// A compaction that others have made impossible is planned anew so often.
 const COMPACTIONS_MAX: u32 = 5;
 
 /// Whatever comes of it is in the statement when this returns.
-pub async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
+///
+/// Boxed: a text of several statements runs them by the same way.
+pub fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) -> BoxFuture<'static, ()> {
+    Box::pin(run_whole(inner, statement))
+}
+
+async fn run_whole(inner: Arc<Inner>, statement: Arc<Statement>) {
     let mut running = std::pin::pin!(run(&inner, &statement));
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
-        () = statement.stop.cancelled() => Err(statement.stop_cause()),
-        () = tokio::time::sleep_until(statement.deadline) => {
-            Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"))
+    let mut is_long = std::pin::pin!(tokio::time::sleep(NOTED_AFTER));
+    let mut is_noted = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut running => break outcome,
+            () = statement.stop.cancelled() => break Err(statement.stop_cause()),
+            () = tokio::time::sleep_until(statement.deadline) => {
+                break Err(Failure::new(ErrorCode::Timeout, "the statement's time limit has passed"));
+            }
+            () = &mut is_long, if !is_noted => {
+                is_noted = true;
+                statement.record_open();
+            }
         }
     };
     let outcome = match outcome {
@@ -42,6 +62,7 @@ pub async fn run_to_end(inner: Arc<Inner>, statement: Arc<Statement>) {
     if let Err(failure) = outcome {
         statement.fail(failure);
     }
+    statement.record_if_ended();
 }
 
 async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failure> {
@@ -67,8 +88,20 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         let message = "setting \"autocommit\" is a session's, and cannot be set for one statement";
         return Err(Failure::new(ErrorCode::InvalidArgument, message));
     }
+    let settings = match &session {
+        Some(session) => session.settings_for(request),
+        None => request.settings.clone(),
+    };
+    if !settings.is_empty() {
+        statement.set_client_settings(client_settings(settings));
+    }
+    if !request.parts.is_empty() {
+        // Each of them enters the session by itself.
+        drop(session);
+        return batch::run(inner, statement).await;
+    }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_request(inner, statement, session.as_ref(), &context)).await;
+    let planned = inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -86,7 +119,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         && planned.changes_rows()
     {
         session.begin(inner.planner.snapshot().await?, false)?;
-        planned = inner.planner.plan(plan_request(inner, statement, Some(session), &context)).await?;
+        planned = inner.planner.plan(plan_request(inner, &statement.request, Some(session), &context)).await?;
     }
     statement.advance(Phase::Planned);
     let scope = |session: Option<SessionGuard>| match session {
@@ -177,13 +210,12 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
-fn plan_request(
-    inner: &Inner,
-    statement: &Statement,
+pub fn plan_request(
+    inner: &Arc<Inner>,
+    request: &StatementRequest,
     session: Option<&SessionGuard>,
     context: &StatementContext,
 ) -> PlanRequest {
-    let request = &statement.request;
     let (database, schema) = match session {
         Some(session) => session.names_for(request),
         None => (request.database.clone(), request.schema.clone()),
@@ -194,6 +226,7 @@ fn plan_request(
         schema,
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
         lakes: session.and_then(|session| session.lakes()),
+        system: Some(Arc::new(SystemView::new(inner.clone(), request.principal.clone()))),
         bindings: request.bindings.clone(),
         describe_only: request.describe_only,
         context: StatementContext {
@@ -226,7 +259,7 @@ async fn compact(
         };
         tries += 1;
         tracing::info!(statement = %statement.id, tries, %failure, "planning again");
-        match inner.planner.plan(plan_request(inner, statement, session.as_ref(), context)).await? {
+        match inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), context)).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
                 return writes::remove(statement, written, rows, Scope::Statement).await;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::caller::Caller;
 use crate::credentials::Credentials;
+use crate::history::History;
 use crate::options::CoordinatorOptions;
 use crate::query::QueryRunner;
 use crate::remembered::Statements;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     /// Held by whoever removes what is no longer needed.
     pub vacuuming: tokio::sync::Mutex<()>,
     pub results: Arc<ResultStore>,
+    pub history: Arc<History>,
     pub options: CoordinatorOptions,
     pub statements: Mutex<Statements>,
     /// Of files that clients send to stages.
@@ -47,6 +49,10 @@ pub(crate) struct Inner {
 impl StatementService {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -79,6 +85,9 @@ impl StatementService {
         }
         let ended = futures::future::join_all(open.iter().map(|statement| statement.ended_for_good()));
         let _ = tokio::time::timeout(limit, ended).await;
+        open.iter().for_each(|statement| statement.record_if_ended());
+        let history = self.inner.history.clone();
+        let _ = tokio::time::timeout(limit, tokio::task::spawn_blocking(move || history.close())).await;
         let _ = tokio::time::timeout(limit, self.inner.databases.close()).await;
     }
 

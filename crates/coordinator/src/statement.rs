@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::writer::StreamWriter;
 use frazil_common::{Failure, NameCase, Principal, SessionId, StatementId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 ///     │          │          │         │
 ///     └──────────┴──────────┴─────────┴─────▶ failed | cancelled
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     Received,
@@ -76,6 +76,8 @@ pub struct StatementRequest {
     pub schema: Option<String>,
     /// Session options for this statement alone, as `SET` takes them.
     pub settings: Vec<(String, String)>,
+    /// The statements of a text that holds several, which run one after the other; empty for a text of one.
+    pub parts: Vec<String>,
     /// Values for its placeholders; see [`bindings`](frazil_engine::bindings).
     pub bindings: Option<RecordBatch>,
     /// Nothing is run: the result has the columns of the statement's, and no rows.
@@ -120,6 +122,7 @@ impl StatementRequest {
             database: None,
             schema: None,
             settings: Vec::new(),
+            parts: Vec::new(),
             bindings: None,
             describe_only: false,
             name_case: NameCase::default(),
@@ -146,19 +149,28 @@ pub struct ResultInfo {
 }
 
 /// How far a running statement is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     pub stages: u32,
     pub tasks: u32,
     pub tasks_finished: u32,
+    /// Pieces of scans: files, or ranges of files.
+    pub splits: u32,
+    /// Those of tasks that have finished: a task tells of its splits when all are read.
+    pub splits_finished: u32,
     /// Attempts after the first, because executors were lost.
     pub retries: u32,
 }
 
 /// What a statement's tasks have moved, all attempts together; complete soon after its last row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Stats {
+    /// Handed on so far: to the reader of a streamed result, or to the kept one.
+    pub rows_produced: u64,
+    /// Likewise, as Arrow in memory.
+    pub bytes_produced: u64,
     /// From files, compressed.
     pub bytes_scanned: u64,
     /// Between processes.
@@ -172,7 +184,14 @@ pub struct Stats {
 #[derive(Clone, Debug)]
 pub struct StatementStatus {
     pub id: StatementId,
+    pub user: String,
+    pub role: String,
+    /// Without secrets.
     pub sql: String,
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    /// The client's own name for what the statement is part of.
+    pub query_tag: Option<String>,
     pub phase: Phase,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
@@ -180,9 +199,16 @@ pub struct StatementStatus {
     pub ended_ms: Option<u64>,
     /// Set when `phase` is `Failed` or `Cancelled`.
     pub failure: Option<Failure>,
+    /// Known when it has finished.
+    pub rows: Option<u64>,
+    /// `None` while there is none yet, and when a finished statement's rows are not kept any more.
     pub result: Option<ResultInfo>,
     pub progress: Progress,
     pub stats: Stats,
+    /// Of a text that holds several statements: those that have begun, in their order.
+    pub parts: Vec<StatementId>,
+    /// Settings of the statement and its session that say how a client is answered, and not what is done.
+    pub client_settings: Vec<(String, String)>,
 }
 
 /// One registered executor, for `GET /api/v2/cluster`.

@@ -1,4 +1,4 @@
-//! Values that a client sends beside a statement, for its placeholders: `?` in their order, or `$1` and `:1` by number.
+//! Values that a client sends beside a statement, for its placeholders: `?` in the order of the text, or `$1` and `:1` by number.
 //!
 //! They are put into the parsed statement as literals, so that a value is never read as SQL, and what plans statements knows of no
 //! placeholders. Several rows of values are for an `INSERT` of one row: it becomes one of all of them.
@@ -24,6 +24,9 @@ use crate::errors::to_failure;
 /// A catalog of the statement alone. No name of a database has a space.
 const CATALOG: &str = "bound values";
 
+/// A statement with more is refused.
+const PLACEHOLDERS_MAX: usize = 10_000;
+
 /// Puts the values in the place of the placeholders. A column is a placeholder's values, and there are as many as the statement has; a row
 /// is one run of the statement. Without values a placeholder is refused.
 pub fn bind(
@@ -37,12 +40,12 @@ pub fn bind(
         ParsedStatement::Explain(explain) => return bind(&mut explain.statement, values, state),
         _ => return Ok(()),
     };
-    let found = placeholders(inner)?;
+    let needed = number(inner)?;
     let given = values.map_or(0, RecordBatch::num_columns);
-    if found.needed != given {
+    if needed != given {
         let message = match values {
             None => "the statement has placeholders, and no values were sent for them".to_owned(),
-            Some(_) => format!("the statement has {} placeholders, and {given} values were sent", found.needed),
+            Some(_) => format!("the statement has {needed} placeholders, and {given} values were sent"),
         };
         return Err(invalid(message));
     }
@@ -57,57 +60,102 @@ pub fn bind(
 /// For a statement that is only described: each placeholder is a null.
 pub fn bind_nulls(statement: &mut ParsedStatement) -> Result<(), Failure> {
     match statement {
-        ParsedStatement::Statement(inner) => put(inner, |_| Ok(value(Value::Null))),
+        ParsedStatement::Statement(inner) => {
+            number(inner)?;
+            put(inner, |_| Ok(value(Value::Null)))
+        }
         ParsedStatement::Explain(explain) => bind_nulls(&mut explain.statement),
         _ => Ok(()),
     }
 }
 
-/// How many values a statement takes.
-struct Found {
+/// Names all placeholders by number, `$1`, and returns how many values the statement takes.
+pub fn number_all(statement: &mut ParsedStatement) -> Result<usize, Failure> {
+    match statement {
+        ParsedStatement::Statement(inner) => number(inner),
+        ParsedStatement::Explain(explain) => number_all(&mut explain.statement),
+        _ => Ok(0),
+    }
+}
+
+fn number(statement: &mut Statement) -> Result<usize, Failure> {
+    // Not all parts of a statement are visited in the order of its text.
+    let mut places = Places(Vec::new());
+    let _ = VisitMut::visit(statement, &mut places);
+    let mut order: Vec<usize> = (0..places.0.len()).collect();
+    order.sort_by_key(|place| places.0[*place]);
+    let mut numbers = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(number, place)| numbers[*place] = number);
+    let mut numbering = Number { numbers: numbers.into_iter(), needed: 0 };
+    match VisitMut::visit(statement, &mut numbering) {
+        ControlFlow::Break(failure) => Err(failure),
+        ControlFlow::Continue(()) => Ok(numbering.needed),
+    }
+}
+
+/// Line and column of each `?`.
+struct Places(Vec<(u64, u64)>);
+
+impl VisitorMut for Places {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(found) = expr
+            && matches!(&found.value, Value::Placeholder(name) if name == "?")
+        {
+            self.0.push((found.span.start.line, found.span.start.column));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Number {
+    /// Of each `?` as it is met.
+    numbers: std::vec::IntoIter<usize>,
     needed: usize,
 }
 
-fn placeholders(statement: &mut Statement) -> Result<Found, Failure> {
-    let mut needed = 0;
-    // The same walk that replaces them, so that they are counted alike.
-    put(statement, |number| {
-        needed = needed.max(number + 1);
-        Ok(value(Value::Placeholder(format!("${}", number + 1))))
-    })?;
-    Ok(Found { needed })
+impl VisitorMut for Number {
+    type Break = Failure;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Failure> {
+        let Expr::Value(found) = expr else { return ControlFlow::Continue(()) };
+        let Value::Placeholder(name) = &mut found.value else { return ControlFlow::Continue(()) };
+        let number = match name.as_str() {
+            "?" => self.numbers.next(),
+            _ => name[1..].parse::<usize>().ok().and_then(|number| number.checked_sub(1)),
+        };
+        let Some(number) = number.filter(|number| *number < PLACEHOLDERS_MAX) else {
+            let message = format!("placeholder {name:?} is not ?, :1 or $1, up to {PLACEHOLDERS_MAX}");
+            return ControlFlow::Break(invalid(message));
+        };
+        self.needed = self.needed.max(number + 1);
+        *name = format!("${}", number + 1);
+        ControlFlow::Continue(())
+    }
 }
 
+/// `replace` gets the numbers of placeholders that [`number`] has named, from 0.
 fn put(statement: &mut Statement, replace: impl FnMut(usize) -> Result<Expr, Failure>) -> Result<(), Failure> {
-    match VisitMut::visit(statement, &mut Put { replace, next: 0 }) {
+    match VisitMut::visit(statement, &mut Put(replace)) {
         ControlFlow::Break(failure) => Err(failure),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-struct Put<F> {
-    replace: F,
-    /// Of the next `?`.
-    next: usize,
-}
+struct Put<F>(F);
 
 impl<F: FnMut(usize) -> Result<Expr, Failure>> VisitorMut for Put<F> {
     type Break = Failure;
 
-    // Before what is within is visited, so that `?` are met in the order of the text.
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Failure> {
         let Expr::Value(found) = expr else { return ControlFlow::Continue(()) };
         let Value::Placeholder(name) = &found.value else { return ControlFlow::Continue(()) };
-        let number = if name == "?" {
-            self.next += 1;
-            self.next - 1
-        } else {
-            match name[1..].parse::<usize>() {
-                Ok(number) if number > 0 => number - 1,
-                _ => return ControlFlow::Break(invalid(format!("placeholder {name:?} is not ?, :1 or $1"))),
-            }
+        let number = name[1..].parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let Some(number) = number else {
+            return ControlFlow::Break(Failure::internal(format!("placeholder {name:?} has no number")));
         };
-        match (self.replace)(number) {
+        match (self.0)(number) {
             Ok(replacement) => *expr = replacement,
             Err(failure) => return ControlFlow::Break(failure),
         }
@@ -144,8 +192,7 @@ fn put_columns(body: &mut SetExpr, refused: impl Fn() -> Failure) -> Result<(), 
     let SetExpr::Values(given) = body else { return Err(refused()) };
     let [row] = given.rows.as_mut_slice() else { return Err(refused()) };
     let mut select = parsed(&format!("SELECT 1 FROM \"{CATALOG}\".\"v\".\"rows\""));
-    let mut numbered =
-        Put { replace: |number| Ok(Expr::Identifier(Ident::with_quote('"', column_name(number)))), next: 0 };
+    let mut numbered = Put(|number| Ok(Expr::Identifier(Ident::with_quote('"', column_name(number)))));
     let mut items = Vec::new();
     for expr in std::mem::take(&mut row.content) {
         let mut expr = expr;
@@ -187,14 +234,14 @@ fn literal(bound: &ScalarValue) -> Option<Expr> {
     }
     Some(match bound {
         V::Boolean(Some(truth)) => value(Value::Boolean(*truth)),
-        V::Int8(Some(number)) => whole((*number).into()),
-        V::Int16(Some(number)) => whole((*number).into()),
-        V::Int32(Some(number)) => whole((*number).into()),
+        V::Int8(Some(number)) => cast(whole((*number).into()), &DataType::Int8),
+        V::Int16(Some(number)) => cast(whole((*number).into()), &DataType::Int16),
+        V::Int32(Some(number)) => cast(whole((*number).into()), &DataType::Int32),
         V::Int64(Some(number)) => whole((*number).into()),
-        V::UInt8(Some(number)) => whole((*number).into()),
-        V::UInt16(Some(number)) => whole((*number).into()),
-        V::UInt32(Some(number)) => whole((*number).into()),
-        V::UInt64(Some(number)) => whole((*number).into()),
+        V::UInt8(Some(number)) => cast(whole((*number).into()), &DataType::UInt8),
+        V::UInt16(Some(number)) => cast(whole((*number).into()), &DataType::UInt16),
+        V::UInt32(Some(number)) => cast(whole((*number).into()), &DataType::UInt32),
+        V::UInt64(Some(number)) => cast(whole((*number).into()), &DataType::UInt64),
         V::Float32(Some(number)) => of_type(&number.to_string(), &DataType::Float32),
         V::Float64(Some(number)) => of_type(&number.to_string(), &DataType::Float64),
         V::Utf8(Some(text)) | V::LargeUtf8(Some(text)) | V::Utf8View(Some(text)) => {

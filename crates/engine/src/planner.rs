@@ -25,6 +25,7 @@ mod refusals;
 pub use planned::{PlanRequest, Planned, PlannedQuery};
 pub(crate) use refusals::refuse_unsupported;
 
+use crate::describe::Description;
 use crate::errors::{panic_message, to_failure};
 use crate::lake::{self, Change, ExternalTables, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, WriteOptions};
 use crate::limits::{self, StatementLimits};
@@ -43,6 +44,8 @@ const STACK_BYTES: usize = 512 << 20;
 const POOLED_SQL_BYTES_MAX: usize = 64 << 10;
 /// Statements in planning, those included whose time was up but whose thread still works.
 const PLANNERS_MAX: usize = 16;
+/// For one of them to be done: many short statements come at once, and long ones are no reason to wait for minutes.
+const PLANNER_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct PlannerOptions {
@@ -98,15 +101,31 @@ impl Planner {
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
     pub async fn plan(self: &Arc<Self>, request: PlanRequest) -> Result<Planned, Failure> {
+        self.on_deep_thread(request, async |planner, request| planner.plan_here(&request).await).await
+    }
+
+    /// What a statement would be. Nothing is changed, and its placeholders may have no values yet.
+    pub async fn describe(self: &Arc<Self>, request: PlanRequest) -> Result<Description, Failure> {
+        self.on_deep_thread(request, async |planner, request| planner.describe_here(request).await).await
+    }
+
+    /// Does `work` for a statement, on a thread with a large stack and within the time for planning.
+    async fn on_deep_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        request: PlanRequest,
+        work: impl AsyncFnOnce(&Planner, PlanRequest) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         limits::check(&request.sql, &self.options.limits)?;
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
+        let permit = tokio::time::timeout(PLANNER_WAIT, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| {
             Failure::new(ErrorCode::TooManyStatements, format!("{PLANNERS_MAX} statements are being planned already"))
         })?;
+        let permit = permit.map_err(|_| Failure::internal("planning has ended"))?;
         let (sender, receiver) = oneshot::channel();
         let sql_bytes = request.sql.len();
         let planner = self.clone();
         let work = move || {
-            let planning = AssertUnwindSafe(planner.plan_here(&request)).catch_unwind();
+            let planning = AssertUnwindSafe(work(&planner, request)).catch_unwind();
             let planned = planner.io.block_on(planning);
             let planned = planned.unwrap_or_else(|panic| {
                 Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
@@ -139,9 +158,60 @@ impl Planner {
         Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
     }
 
-    async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
+    async fn describe_here(&self, mut request: PlanRequest) -> Result<Description, Failure> {
+        request.describe_only = true;
+        if request.lakes.is_none() {
+            request.lakes = Some(self.snapshot().await?);
+        }
+        let described = Description::of(&self.plan_here(&request).await?);
+        if request.bindings.is_some() || !request.sql.contains(['?', '$', ':']) {
+            return Ok(described);
+        }
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let lakes = request.lakes.clone().expect("it was set above");
+        let (state, _) = self.statement_state(&request, &lakes, &stores)?;
+        // What only we can read, has no placeholders.
+        let Ok(mut statement) = parse_one(&state, &request.sql) else { return Ok(described) };
+        match bindings::number_all(&mut statement)? {
+            0 => Ok(described),
+            count => {
+                let plan = plan_with_placeholders(statement, &lakes, &state).await;
+                if let Err(failure) = &plan {
+                    tracing::debug!(%failure, "types of placeholders are not known");
+                }
+                Ok(described.with_parameters(count, plan.as_ref().ok()))
+            }
+        }
+    }
+
+    /// A statement's own session, and the number of partitions that its settings force.
+    fn statement_state(
+        &self,
+        request: &PlanRequest,
+        lakes: &Arc<Lakes>,
+        stores: &Arc<ObjectStores>,
+    ) -> Result<(SessionState, Option<usize>), Failure> {
         let forced = session::forced_partitions(&request.settings)?;
+        // External tables may be opened for it, with its secrets.
+        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
+        let mut state = session::statement_state(
+            &base,
+            lake::catalogs(lakes, &base, request.system.clone(), request.context.name_case),
+            forced.unwrap_or(1),
+            request.database.as_deref(),
+            request.schema.as_deref(),
+            &request.settings,
+            stores.clone(),
+        )?;
+        let cluster = ClusterOptions { executors: request.executors };
+        state.config_mut().options_mut().extensions.insert(cluster);
+        session_functions::register(&mut state, &request.context)?;
+        Ok((state, forced))
+    }
+
+    async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let lakes = match &request.lakes {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
@@ -159,21 +229,7 @@ impl Planner {
                 return Ok(Planned::Change(Change::DropSecret { name, if_exists }));
             }
         };
-        // External tables may be opened for it, with its secrets.
-        let base = Arc::new(session::with_stores(&self.base, stores.clone())?);
-        let mut state = session::statement_state(
-            &base,
-            lake::catalogs(&lakes, &base, request.context.name_case),
-            forced.unwrap_or(1),
-            request.database.as_deref(),
-            request.schema.as_deref(),
-            &request.settings,
-            stores.clone(),
-        )?;
-        let cluster = ClusterOptions { executors: request.executors };
-        state.config_mut().options_mut().extensions.insert(cluster);
-        session_functions::register(&mut state, &request.context)?;
-        state.config_mut().set_extension(Arc::new(request.context.name_case));
+        let (mut state, forced) = self.statement_state(request, &lakes, &stores)?;
         if let Some(own) = lake::parse_own(&request.sql)? {
             return plan_own(own, &lakes, &state).await;
         }
@@ -227,6 +283,7 @@ impl Planner {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
         match plan {
+            LogicalPlan::Ddl(_) if request.describe_only => Ok(Planned::Done(String::new())),
             LogicalPlan::Ddl(ddl) => self.declare(ddl, declared, state).await.map(Planned::Done),
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 session::apply_setting(state.config_mut().options_mut(), &set.variable, &set.value)?;
@@ -259,7 +316,7 @@ impl Planner {
         place: &str,
     ) -> Result<StagedPlace, Failure> {
         let lakes = self.snapshot().await?;
-        let catalogs = lake::catalogs(&lakes, &self.base, NameCase::default());
+        let catalogs = lake::catalogs(&lakes, &self.base, None, NameCase::default());
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;
@@ -353,6 +410,20 @@ impl Planner {
             }
         }
     }
+}
+
+/// The logical plan of a query or a write whose placeholders, which are numbered, have no values.
+async fn plan_with_placeholders(
+    mut statement: ParsedStatement,
+    lakes: &Arc<Lakes>,
+    state: &SessionState,
+) -> Result<LogicalPlan, Failure> {
+    lake::look_back(&mut statement, lakes, state).await?;
+    lake::take_cluster_by(&mut statement);
+    lake::put_defaults(&mut statement, lakes, state)?;
+    lake::take_out_values(&mut statement, state).await?;
+    let (statement, _) = lake::as_merge(statement)?;
+    state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))
 }
 
 async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
@@ -12,6 +13,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::prelude::SessionConfig;
+use frazil_common::client_settings::{
+    BINARY_OUTPUT_FORMAT, OUTPUT_FORMATS, QUERY_TAG, QUERY_TAG_BYTES_MAX, TIME_ZONE, is_client_setting,
+};
+use frazil_common::output_format::OutputFormat;
 use frazil_common::{ErrorCode, Failure};
 
 use crate::errors::to_failure;
@@ -23,6 +28,31 @@ use crate::{generate, lake, rules};
 pub const DEFAULT_DATABASE: &str = "frazil";
 pub const DEFAULT_SCHEMA: &str = "public";
 
+/// Of settings, those that say how a client is answered, by their full names; later ones count.
+pub fn client_settings(settings: Vec<(String, String)>) -> Vec<(String, String)> {
+    let settings = settings.into_iter().map(|(key, value)| (full_key(&key), value));
+    settings.filter(|(key, _)| is_client_setting(key)).collect()
+}
+
+/// Fails with what is wrong with the value of a setting that changes nothing but the answer's form; `None`: it is another.
+fn check_client_setting(key: &str, value: &str) -> Option<Result<(), Failure>> {
+    let refused = |what: &str| Err(invalid(format!("setting {key:?}: {what}")));
+    Some(match key {
+        QUERY_TAG if value.len() > QUERY_TAG_BYTES_MAX => {
+            refused(&format!("at most {QUERY_TAG_BYTES_MAX} bytes are taken"))
+        }
+        QUERY_TAG => Ok(()),
+        BINARY_OUTPUT_FORMAT => match value.trim().to_ascii_uppercase().as_str() {
+            "HEX" | "BASE64" => Ok(()),
+            _ => refused("HEX and BASE64 are known"),
+        },
+        _ if OUTPUT_FORMATS.contains(&key) => match OutputFormat::parse(value) {
+            Ok(_) => Ok(()),
+            Err(what) => refused(&what),
+        },
+        _ => return None,
+    })
+}
 /// Of a session: whether each change is committed with its statement.
 pub const AUTOCOMMIT: &str = "autocommit";
 
@@ -121,6 +151,9 @@ pub fn statement_env(shared: &Arc<RuntimeEnv>, stores: Arc<ObjectStores>) -> Res
 /// Settings by which a user could harm the server or break what a distributed plan relies on are not in this list.
 pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Result<(), Failure> {
     let key = full_key(key);
+    if let Some(checked) = check_client_setting(&key, value) {
+        return checked;
+    }
     if forced_partitions_of(&key, value)?.is_some() {
         return Ok(());
     }
@@ -131,7 +164,14 @@ pub fn apply_setting(options: &mut ConfigOptions, key: &str, value: &str) -> Res
         };
     }
     let allowed = match key.as_str() {
-        "datafusion.execution.time_zone" | "datafusion.execution.parquet.pushdown_filters" => true,
+        "datafusion.execution.parquet.pushdown_filters" => true,
+        TIME_ZONE => {
+            // An unknown zone would fail somewhere in a scan, or be taken for UTC.
+            if value.trim().parse::<Tz>().is_err() {
+                return Err(invalid(format!("setting {key:?}: time zone {value:?} is not known")));
+            }
+            true
+        }
         "datafusion.execution.batch_size" => {
             let size = value.trim().parse::<usize>().ok().filter(|size| (64..=65_536).contains(size));
             if size.is_none() {
@@ -174,14 +214,14 @@ pub fn is_on(value: &str) -> Option<bool> {
 pub fn full_key(key: &str) -> String {
     let key = key.trim().to_ascii_lowercase();
     match key.as_str() {
-        "timezone" | "time_zone" | "time.zone" => "datafusion.execution.time_zone".to_owned(),
+        "timezone" | "time_zone" | "time.zone" => TIME_ZONE.to_owned(),
         _ => key,
     }
 }
 
 /// Refuses a setting that no statement may change, or that there is none.
 pub fn check_known(key: &str) -> Result<(), Failure> {
-    if key == PARTITIONS || key == AUTOCOMMIT {
+    if key == PARTITIONS || key == AUTOCOMMIT || is_client_setting(key) {
         return Ok(());
     }
     let mut options = ConfigOptions::new();

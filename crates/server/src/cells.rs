@@ -2,9 +2,10 @@
 //!
 //! One encoder a column is chosen for each batch; it writes text straight into the answer's buffer. The text of each
 //! type is Snowflake's (SQL API v2): booleans `true`, dates as days and times and timestamps as seconds since the epoch,
-//! binary as hex, decimals exact. Lists, structs and maps are JSON inside the string, with readable dates and times.
+//! binary as hex, decimals exact; or what the client's output formats say ([`Presentation`]). Lists, structs and maps are JSON inside the string, with readable dates and times.
 
 mod nested;
+mod presentation;
 mod scalar;
 mod temporal;
 
@@ -16,6 +17,7 @@ use arrow::util::display::ArrayFormatter;
 use frazil_common::Failure;
 use serde::Serialize;
 
+pub use presentation::Presentation;
 pub use temporal::{offsets, ticks_a_second};
 
 /// How a cell without a value is written.
@@ -35,15 +37,25 @@ pub fn write_rows(batches: &[RecordBatch], null_cell: NullCell, out: &mut Vec<u8
     Ok(())
 }
 
-/// Appends `[…],[…]`, without brackets around all of it.
+/// Appends `[…],[…]`, without brackets around all of it, in the API's own form.
 pub fn write_rows_bare(batches: &[RecordBatch], null_cell: NullCell, out: &mut Vec<u8>) -> Result<(), Failure> {
+    write_presented(batches, null_cell, &Presentation::default(), out)
+}
+
+/// Appends `[…],[…]` in the form that a client wants.
+pub fn write_presented(
+    batches: &[RecordBatch],
+    null_cell: NullCell,
+    presentation: &Presentation,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let null: &[u8] = match null_cell {
         NullCell::Null => b"null",
         NullCell::Text => b"\"null\"",
     };
     let mut first_row = true;
     for batch in batches {
-        let mut columns = columns_of(batch)?;
+        let mut columns = columns_of(batch, presentation)?;
         for row in 0..batch.num_rows() {
             out.extend_from_slice(if first_row { b"[" } else { b",[" });
             first_row = false;
@@ -80,7 +92,7 @@ pub fn each_text(array: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result
         }
         return Ok(());
     }
-    let mut column = Column::new(array)?;
+    let mut column = Column::new(array, &nested::READABLE)?;
     let mut json = Vec::new();
     for row in 0..array.len() {
         json.clear();
@@ -95,11 +107,11 @@ pub fn each_text(array: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result
     Ok(())
 }
 
-fn columns_of(batch: &RecordBatch) -> Result<Vec<Column<'_>>, Failure> {
+fn columns_of<'a>(batch: &'a RecordBatch, presentation: &'a Presentation) -> Result<Vec<Column<'a>>, Failure> {
     let columns = batch.columns().iter().zip(batch.schema_ref().fields());
     columns
         .map(|(array, field)| {
-            Column::new(array).map_err(|error| {
+            Column::new(array, presentation).map_err(|error| {
                 Failure::internal(format!(
                     "column {:?} of type {} cannot be written: {error}",
                     field.name(),
@@ -126,9 +138,9 @@ struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn new(array: &'a ArrayRef) -> Result<Self, ArrowError> {
+    fn new(array: &'a ArrayRef, presentation: &'a Presentation) -> Result<Self, ArrowError> {
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { nulls, encode: encoder(array)? })
+        Ok(Self { nulls, encode: encoder(array, presentation)? })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -144,7 +156,7 @@ impl<'a> Column<'a> {
     }
 }
 
-fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> {
+fn encoder<'a>(array: &'a ArrayRef, presentation: &'a Presentation) -> Result<Box<dyn Encode + 'a>, ArrowError> {
     match array.data_type() {
         DataType::Null
         | DataType::Boolean
@@ -169,14 +181,14 @@ fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> 
         | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => Ok(scalar::encoder(array)),
+        | DataType::FixedSizeBinary(_) => Ok(scalar::encoder(array, presentation.base64)),
         DataType::Date32
         | DataType::Date64
         | DataType::Time32(_)
         | DataType::Time64(_)
         | DataType::Timestamp(_, _)
         | DataType::Duration(_)
-        | DataType::Interval(_) => temporal::encoder(array),
+        | DataType::Interval(_) => temporal::encoder(array, presentation),
         DataType::List(_)
         | DataType::LargeList(_)
         | DataType::FixedSizeList(_, _)
@@ -186,7 +198,7 @@ fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> 
         | DataType::Map(_, _)
         | DataType::Union(_, _)
         | DataType::Dictionary(_, _)
-        | DataType::RunEndEncoded(_, _) => nested::encoder(array),
+        | DataType::RunEndEncoded(_, _) => nested::encoder(array, presentation),
     }
 }
 

@@ -3,9 +3,11 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /api/v2/statements` | submits; 200 with the first partition, 202 when it takes longer, 4xx when it failed |
-//! | `GET /api/v2/statements` | the statements that are remembered, newest first (our addition) |
+//! | `GET /api/v2/statements?phase&user&queryTag&text&from&to&before&limit` | the history, newest first (our addition) |
 //! | `GET /api/v2/statements/{handle}?partition=N` | status, or a partition of the result |
 //! | `POST /api/v2/statements/{handle}/cancel` | stops it |
+//! | `GET /api/v2/statements/{handle}/events` | its progress, as server-sent events (our addition) |
+//! | `GET /api/v2/openapi.json` | all of this, for programs (our addition) |
 //! | `POST /api/v2/sessions`, `GET`, `DELETE /api/v2/sessions/{id}` | sessions: names, settings, transactions (our addition) |
 //! | `PUT`, `GET /api/v2/stages/file?place=@stage/path` | a file to a stage, or from one (our addition) |
 //! | `GET /api/v2/stages/files?place=@stage/path` | the files below a place (our addition) |
@@ -16,6 +18,11 @@
 
 mod answer;
 mod client;
+mod compression;
+mod events;
+mod list;
+mod openapi;
+mod parameters;
 mod request;
 mod sessions;
 mod stages;
@@ -35,6 +42,7 @@ use frazil_coordinator::service::StatementService;
 use futures::FutureExt;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::snowflake;
 
@@ -69,22 +77,27 @@ impl Default for RestOptions {
 struct Door {
     statements: StatementService,
     options: RestOptions,
+    /// Of event streams.
+    events: Arc<Semaphore>,
 }
 
 /// The API as a service, for [`crate::serve`] or for calls inside the process.
 pub fn router(statements: StatementService, options: RestOptions) -> Router {
     let drivers = snowflake::routes(statements.clone(), options.clone());
+    let events = Arc::new(Semaphore::new(events::STREAMS_MAX));
     Router::new()
-        .route("/api/v2/statements", post(statements::submit).get(statements::list))
+        .route("/api/v2/statements", post(statements::submit).get(list::list))
         .route("/api/v2/statements/{handle}", get(statements::fetch))
         .route("/api/v2/statements/{handle}/cancel", post(statements::cancel))
+        .route("/api/v2/statements/{handle}/events", get(events::follow))
+        .route("/api/v2/openapi.json", get(openapi::document))
         .route("/api/v2/sessions", post(sessions::open).get(sessions::list))
         .route("/api/v2/sessions/{id}", delete(sessions::close))
         .route("/api/v2/stages/file", get(stages::get).put(stages::put))
         .route("/api/v2/stages/files", get(stages::list))
         .route("/api/v2/health", get(health))
         .route("/api/v2/cluster", get(cluster))
-        .with_state(Arc::new(Door { statements, options }))
+        .with_state(Arc::new(Door { statements, options, events }))
         .merge(drivers)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

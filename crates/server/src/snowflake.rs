@@ -17,7 +17,7 @@
 //! (answers and requests), `login`, [`session`] (what the door remembers of a session) and `parameters`, `text` (Snowflake's SQL),
 //! `statement` (what becomes of a statement's text) and `show`, `binding`, `query`, `multiple`, `rows`, `row_type` and `encoding` (results).
 
-mod binding;
+pub mod binding;
 mod body;
 mod chunk;
 mod encoding;

@@ -14,7 +14,7 @@ pub mod engine;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
-
+pub mod rest;
 pub mod small_disk;
 pub mod terminal;
 pub mod web;

@@ -223,6 +223,28 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// Each front door: SELECT 1, statements a second, rows of a large result.
+    Doors {
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = number(1, 64))]
+        executors: usize,
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 1024))]
+        slots: usize,
+        /// That send SELECT 1 at the same time.
+        #[arg(long, default_value_t = 8, value_name = "N", value_parser = number(1, 1024))]
+        connections: usize,
+        /// How long they do.
+        #[arg(long, default_value_t = 5, value_name = "S", value_parser = number(1, 3600))]
+        seconds: usize,
+        /// Of the large result, with ten columns.
+        #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = number(1, 1_000_000_000))]
+        rows: usize,
+        /// Sessions that are opened at the beginning, to see what they cost; 0 leaves them out.
+        #[arg(long, default_value_t = 1000, value_name = "N", value_parser = number(0, 10_000))]
+        sessions: usize,
+        /// Print one JSON object for each door.
+        #[arg(long)]
+        json: bool,
+    },
     /// What a statement costs beside its work.
     Overhead {
         #[arg(long, default_value_t = 2, value_name = "N", value_parser = number(1, 64))]

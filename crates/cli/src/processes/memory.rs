@@ -17,6 +17,12 @@ pub fn peak_of(pid: u32) -> Option<ByteSize> {
     Some(ByteSize(kilobytes(&status, "VmHWM:")? * 1024))
 }
 
+/// What a process has in memory now (`VmRSS`).
+pub fn resident_of(pid: u32) -> Option<ByteSize> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(ByteSize(kilobytes(&status, "VmRSS:")? * 1024))
+}
+
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()

@@ -38,7 +38,7 @@ use prost::Message;
 use self::expressions::OurEncoding;
 use self::nodes::Codec;
 pub use self::split_messages::decode_splits;
-pub use self::splits::{SplitScanExec, Splits, encode_splits_of, number_scans, scan_number};
+pub use self::splits::{SplitScanExec, Splits, encode_splits_of, number_scans, scan_number, splits_of};
 use crate::errors::to_failure;
 
 /// What one task reads.

@@ -59,6 +59,15 @@ pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Ve
     }
 }
 
+/// How many splits a numbered scan's partition has: files and ranges of them, pieces of a generated table.
+pub fn splits_of(node: &dyn ExecutionPlan, partition: usize) -> usize {
+    match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
+        (Some(scan), _) => scan.config().file_groups.get(partition).map_or(0, |files| files.len()),
+        (_, Some(made)) => made.parts.get(partition).map_or(0, |parts| parts.end - parts.start),
+        _ => 0,
+    }
+}
+
 /// Numbers the scans of a stage's plan, from 0.
 pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let mut next = 0;

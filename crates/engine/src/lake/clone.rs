@@ -59,6 +59,7 @@ impl Cloning<'_> {
 
     async fn schema(&self, at: At) -> Result<Change, Failure> {
         let target = ddl::schema_reference(&self.statement.name, self.state)?;
+        ddl::refuse_reserved(&target.schema)?;
         let source = ddl::schema_reference(&self.statement.source, self.state)?;
         let (mut transaction, _) = begin(self.lakes, &target)?;
         if transaction.view().schema(&target.schema).is_ok() {

@@ -21,9 +21,11 @@ use frazil_common::{ErrorCode, Failure};
 
 use super::clustering::keys_of;
 use super::defaults::default_of;
+use super::information::INFORMATION_SCHEMA;
 use super::names::Lakes;
 use super::past::look_back;
 use super::statements::Kind;
+use super::system::SYSTEM_SCHEMA;
 use super::{Change, to_failure};
 use crate::errors::to_failure as from_datafusion;
 
@@ -84,6 +86,14 @@ pub(super) fn schema_reference(name: &ObjectName, state: &SessionState) -> Resul
         }
     };
     Ok(ResolvedTableReference { catalog: catalog.into(), schema: schema.clone(), table: "".into() })
+}
+
+/// Every database has schemas of these names, which are not its own.
+pub(super) fn refuse_reserved(schema: &str) -> Result<(), Failure> {
+    match schema == SYSTEM_SCHEMA || schema == INFORMATION_SCHEMA {
+        true => Err(Failure::new(ErrorCode::DuplicateSchema, format!("schema \"{schema}\" already exists"))),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn refuse_external(lakes: &Lakes, name: &ResolvedTableReference) -> Result<(), Failure> {
@@ -187,6 +197,7 @@ struct Ddl<'a> {
 impl Ddl<'_> {
     fn create_schema(&self, name: &ObjectName, if_not_exists: bool) -> Result<Change, Failure> {
         let reference = schema_reference(name, self.state)?;
+        refuse_reserved(&reference.schema)?;
         let (mut transaction, _) = begin(self.lakes, &reference)?;
         if if_not_exists && transaction.view().schema(&reference.schema).is_ok() {
             return Ok(Change::Nothing { done: format!("schema {} exists already", reference.schema) });

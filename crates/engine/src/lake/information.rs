@@ -13,6 +13,7 @@ use frazil_common::NameCase;
 
 use super::listing::{self, Listed, ListedColumn, VIEW, sql_type};
 use super::names::Catalogs;
+use super::system::{SYSTEM_SCHEMA, SystemSchema};
 use crate::sql_types::{SnowflakeType, snowflake_type};
 
 pub const INFORMATION_SCHEMA: &str = "information_schema";
@@ -26,12 +27,14 @@ const FUNCTIONS: [&str; 3] = ["df_settings", "routines", "parameters"];
 pub(super) struct WithInformation {
     database: Arc<dyn CatalogProvider>,
     information: Arc<Information>,
+    system: Option<Arc<SystemSchema>>,
 }
 
 impl WithInformation {
     pub(super) fn new(name: &str, database: Arc<dyn CatalogProvider>, catalogs: Catalogs) -> Self {
+        let system = catalogs.system.clone().map(|tables| Arc::new(SystemSchema(tables)));
         let information = Information { name: name.to_owned(), database: database.clone(), catalogs };
-        Self { database, information: Arc::new(information) }
+        Self { database, information: Arc::new(information), system }
     }
 }
 
@@ -39,13 +42,15 @@ impl CatalogProvider for WithInformation {
     fn schema_names(&self) -> Vec<String> {
         let mut names = self.database.schema_names();
         names.push(INFORMATION_SCHEMA.to_owned());
+        names.extend(self.system.iter().map(|_| SYSTEM_SCHEMA.to_owned()));
         names
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        match name == INFORMATION_SCHEMA {
-            true => Some(self.information.clone()),
-            false => self.database.schema(name),
+        match (name, &self.system) {
+            (INFORMATION_SCHEMA, _) => Some(self.information.clone()),
+            (SYSTEM_SCHEMA, Some(system)) => Some(system.clone()),
+            _ => self.database.schema(name),
         }
     }
 }
@@ -96,6 +101,7 @@ impl Information {
     fn schemata(&self) -> Result<RecordBatch> {
         let mut schemas = listing::schemas(&self.database);
         schemas.push(INFORMATION_SCHEMA.to_owned());
+        schemas.extend(self.catalogs.system.iter().map(|_| SYSTEM_SCHEMA.to_owned()));
         let owners: ArrayRef = Arc::new(StringArray::new_null(schemas.len()));
         let names = self.names(schemas.iter().map(String::as_str));
         batch([("catalog_name", self.catalog(schemas.len())), ("schema_name", names), ("schema_owner", owners)])
@@ -106,6 +112,13 @@ impl Information {
         let own = self.table_names().into_iter();
         let schema = INFORMATION_SCHEMA.to_owned();
         relations.extend(own.map(|name| Listed { schema: schema.clone(), name, kind: VIEW, query: None }));
+        let system = self.catalogs.system.iter().flat_map(|system| system.names());
+        relations.extend(system.map(|name| Listed {
+            schema: SYSTEM_SCHEMA.to_owned(),
+            name: (*name).to_owned(),
+            kind: VIEW,
+            query: None,
+        }));
         batch([
             ("table_catalog", self.catalog(relations.len())),
             ("table_schema", self.names(relations.iter().map(|one| one.schema.as_str()))),

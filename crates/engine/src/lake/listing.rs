@@ -11,6 +11,7 @@ use frazil_common::{ErrorCode, Failure};
 
 use super::information::INFORMATION_SCHEMA;
 use super::names::Lakes;
+use super::system::SYSTEM_SCHEMA;
 use super::table::LakeTable;
 use crate::errors::to_failure;
 
@@ -36,10 +37,10 @@ pub struct ListedColumn {
     pub default: Option<String>,
 }
 
-/// A database's schemas, sorted; without `information_schema`.
+/// A database's schemas, sorted; without those that every database has: `information_schema` and `system`.
 pub fn schemas(catalog: &Arc<dyn CatalogProvider>) -> Vec<String> {
     let mut names = catalog.schema_names();
-    names.retain(|name| name != INFORMATION_SCHEMA);
+    names.retain(|name| name != INFORMATION_SCHEMA && name != SYSTEM_SCHEMA);
     names.sort();
     names
 }

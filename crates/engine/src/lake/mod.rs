@@ -4,7 +4,7 @@
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
 //! and `retyped` (columns of files by id, whatever they were called then), `nested_types` (of lists, structs and maps, as plans and as files have them), `files` and `column_statistics` (which files a table has, what is known of its columns), `places` (where rows are), `write` (rows to Parquet files, on executors),
 //! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `file_statistics` and `report` (what was written, as rows), `sketches` (how many distinct values that was), `statements` (what the
-//! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
+//! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `system` (tables about the instance), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
 mod bloom_filters;
@@ -42,6 +42,7 @@ mod show;
 mod sketches;
 mod snapshots;
 mod statements;
+mod system;
 mod table;
 mod undrop;
 mod upload;
@@ -77,6 +78,7 @@ pub use rows::RowChanges;
 pub use show::{describe, show};
 pub use snapshots::show_snapshots;
 pub use statements::{OwnStatement, parse_own};
+pub use system::{SYSTEM_SCHEMA, SystemRows, SystemTables};
 pub use table::LakeTable;
 pub(crate) use table::{default_value, store_path, store_url};
 pub use undrop::plan_undrop;

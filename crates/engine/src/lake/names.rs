@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use super::external::ExternalTables;
 use super::information::WithInformation;
 use super::past::look_back;
+use super::system::SystemTables;
 use super::table::LakeTable;
 use super::to_datafusion;
 use crate::dialect::parse;
@@ -161,9 +162,15 @@ impl Lakes {
     }
 }
 
-/// The catalogs of a statement: the databases. `base` plans views.
-pub fn catalogs(lakes: &Arc<Lakes>, base: &Arc<SessionState>, name_case: NameCase) -> Arc<dyn CatalogProviderList> {
-    Arc::new(Catalogs { lakes: lakes.clone(), base: base.clone(), views: 0, own: Arc::default(), name_case })
+/// The catalogs of a statement: the databases, each with the tables of `system`. `base` plans views.
+pub fn catalogs(
+    lakes: &Arc<Lakes>,
+    base: &Arc<SessionState>,
+    system: Option<Arc<dyn SystemTables>>,
+    name_case: NameCase,
+) -> Arc<dyn CatalogProviderList> {
+    let (lakes, base) = (lakes.clone(), base.clone());
+    Arc::new(Catalogs { lakes, base, system, views: 0, own: Arc::default(), name_case })
 }
 
 type NamedCatalog = (String, Arc<dyn CatalogProvider>);
@@ -173,6 +180,7 @@ type NamedCatalog = (String, Arc<dyn CatalogProvider>);
 pub(super) struct Catalogs {
     pub(super) lakes: Arc<Lakes>,
     base: Arc<SessionState>,
+    pub(super) system: Option<Arc<dyn SystemTables>>,
     /// Views that are being planned, one inside the other.
     views: usize,
     /// Found, but not shown: what a statement has put under a name of its own.

@@ -9,7 +9,7 @@ use datafusion::catalog::CatalogProviderList;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::lake::{Change, Lakes, PrunedScan, VacuumRequest, Written};
+use crate::lake::{Change, Lakes, PrunedScan, SystemTables, VacuumRequest, Written};
 use crate::session_functions::StatementContext;
 use crate::session_statements::SessionChange;
 use crate::stages::{Load, StageAction, Unload};
@@ -23,6 +23,8 @@ pub struct PlanRequest {
     /// The databases as the session's open transaction sees them; `None` is as they are now.
     pub lakes: Option<Arc<Lakes>>,
     pub settings: Vec<(String, String)>,
+    /// Tables about the instance, as whoever sends the statement may see them.
+    pub system: Option<Arc<dyn SystemTables>>,
     /// Values for its placeholders: a column for each, a row for each run.
     pub bindings: Option<RecordBatch>,
     /// Its rows are not wanted, only what they would be: placeholders may have no values.

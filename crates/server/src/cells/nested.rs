@@ -6,9 +6,13 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, GenericListViewAr
 use arrow::datatypes::{ArrowNativeType, DataType, Int16Type, Int32Type, Int64Type, RunEndIndexType};
 use arrow::error::ArrowError;
 
-use super::{Column, Encode, encoder as encoder_of, push_json};
+use super::{Column, Encode, Presentation, encoder as encoder_of, push_json};
 
-pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> {
+/// Inside of lists, structs and maps.
+pub static READABLE: Presentation =
+    Presentation { date: None, time: None, timestamp: None, zoned: None, zone: None, base64: false };
+
+pub fn encoder<'a>(array: &'a ArrayRef, presentation: &'a Presentation) -> Result<Box<dyn Encode + 'a>, ArrowError> {
     match array.data_type() {
         DataType::List(_) => list(array.as_list::<i32>()),
         DataType::LargeList(_) => list(array.as_list::<i64>()),
@@ -27,7 +31,7 @@ pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowErr
             let values = dictionary.values();
             // Without values every key is null, and no row is asked for.
             let rows = if values.is_empty() { Vec::new() } else { dictionary.normalized_keys() };
-            Ok(Box::new(Indexed { rows, values: encoder_of(values)? }))
+            Ok(Box::new(Indexed { rows, values: encoder_of(values, presentation)? }))
         }
         DataType::RunEndEncoded(ends, _) => {
             let (rows, values) = match ends.data_type() {
@@ -35,7 +39,7 @@ pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowErr
                 DataType::Int32 => run_rows(array.as_run::<Int32Type>()),
                 _ => run_rows(array.as_run::<Int64Type>()),
             };
-            Ok(Box::new(Indexed { rows, values: encoder_of(values)? }))
+            Ok(Box::new(Indexed { rows, values: encoder_of(values, presentation)? }))
         }
         other => Err(ArrowError::NotYetImplemented(format!("cells of type {other}"))),
     }
@@ -100,7 +104,7 @@ fn items<'a>(
     values: &'a ArrayRef,
     range: impl Fn(usize) -> Range<usize> + 'a,
 ) -> Result<Box<dyn Encode + 'a>, ArrowError> {
-    let mut items = Column::new(values)?;
+    let mut items = Column::new(values, &READABLE)?;
     Ok(structured(move |row, out| {
         out.push(b'[');
         for (index, item) in range(row).enumerate() {
@@ -123,7 +127,7 @@ fn structure(array: &ArrayRef) -> Result<Box<dyn Encode + '_>, ArrowError> {
         }
         push_json(name, &mut key);
         key.push(b':');
-        fields.push((key, Column::new(values)?));
+        fields.push((key, Column::new(values, &READABLE)?));
     }
     Ok(structured(move |row, out| {
         out.push(b'{');
@@ -138,7 +142,7 @@ fn structure(array: &ArrayRef) -> Result<Box<dyn Encode + '_>, ArrowError> {
 fn map(array: &ArrayRef) -> Result<Box<dyn Encode + '_>, ArrowError> {
     let array = array.as_map();
     let offsets = array.value_offsets();
-    let (mut keys, mut values) = (Column::new(array.keys())?, Column::new(array.values())?);
+    let (mut keys, mut values) = (Column::new(array.keys(), &READABLE)?, Column::new(array.values(), &READABLE)?);
     let mut key = Vec::new();
     Ok(structured(move |row, out| {
         out.push(b'{');
@@ -168,7 +172,7 @@ fn union(array: &ArrayRef) -> Result<Box<dyn Encode + '_>, ArrowError> {
     let array = array.as_union();
     let mut children = Vec::with_capacity(fields.len());
     for (type_id, _) in fields.iter() {
-        children.push((type_id, Column::new(array.child(type_id))?));
+        children.push((type_id, Column::new(array.child(type_id), &READABLE)?));
     }
     Ok(structured(move |row, out| {
         let type_id = array.type_id(row);

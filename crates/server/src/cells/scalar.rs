@@ -7,11 +7,13 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type,
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{Encode, push_json};
 
-pub fn encoder<'a>(array: &'a ArrayRef) -> Box<dyn Encode + 'a> {
+pub fn encoder<'a>(array: &'a ArrayRef, base64: bool) -> Box<dyn Encode + 'a> {
     match array.data_type() {
         DataType::Boolean => {
             let array = array.as_boolean();
@@ -48,10 +50,10 @@ pub fn encoder<'a>(array: &'a ArrayRef) -> Box<dyn Encode + 'a> {
         DataType::Utf8 => Box::new(Text(array.as_string::<i32>())),
         DataType::LargeUtf8 => Box::new(Text(array.as_string::<i64>())),
         DataType::Utf8View => Box::new(Text(array.as_string_view())),
-        DataType::Binary => binary(array.as_binary::<i32>()),
-        DataType::LargeBinary => binary(array.as_binary::<i64>()),
-        DataType::BinaryView => binary(array.as_binary_view()),
-        DataType::FixedSizeBinary(_) => binary(array.as_fixed_size_binary()),
+        DataType::Binary => binary(array.as_binary::<i32>(), base64),
+        DataType::LargeBinary => binary(array.as_binary::<i64>(), base64),
+        DataType::BinaryView => binary(array.as_binary_view(), base64),
+        DataType::FixedSizeBinary(_) => binary(array.as_fixed_size_binary(), base64),
         // The null type: its rows are null and never asked for.
         _ => Box::new(Quoted(|_, _: &mut Vec<u8>| {})),
     }
@@ -192,7 +194,12 @@ impl<'a, A: ArrayAccessor<Item = &'a str>> Encode for Text<A> {
     }
 }
 
-fn binary<'a, A: ArrayAccessor<Item = &'a [u8]> + 'a>(array: A) -> Box<dyn Encode + 'a> {
+fn binary<'a, A: ArrayAccessor<Item = &'a [u8]> + 'a>(array: A, base64: bool) -> Box<dyn Encode + 'a> {
+    if base64 {
+        return Box::new(Quoted(move |row, out: &mut Vec<u8>| {
+            out.extend_from_slice(STANDARD.encode(array.value(row)).as_bytes());
+        }));
+    }
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     Box::new(Quoted(move |row, out: &mut Vec<u8>| {
         let bytes = array.value(row);

@@ -11,12 +11,18 @@ use arrow::error::ArrowError;
 use arrow::temporal_conversions::as_datetime_with_timezone;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 
+use frazil_common::output_format::OutputFormat;
+
+use super::presentation::{Presentation, parts};
 use super::{Encode, push_json};
 
 const MILLISECONDS_A_DAY: i64 = 86_400_000;
 pub const READABLE: FormatOptions<'static> = FormatOptions::new().with_duration_format(DurationFormat::Pretty);
 
-pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> {
+pub fn encoder<'a>(array: &'a ArrayRef, presentation: &'a Presentation) -> Result<Box<dyn Encode + 'a>, ArrowError> {
+    if let Some(formatted) = formatted(array, presentation)? {
+        return Ok(formatted);
+    }
     match array.data_type() {
         DataType::Date32 => {
             let days = array.as_primitive::<Date32Type>().values();
@@ -31,7 +37,7 @@ pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowErr
         DataType::Time64(TimeUnit::Microsecond) => time::<Time64MicrosecondType>(array, TimeUnit::Microsecond),
         DataType::Time64(_) => time::<Time64NanosecondType>(array, TimeUnit::Nanosecond),
         DataType::Timestamp(unit, zone) => {
-            let zone = zone.as_deref();
+            let zone = zone.as_deref().map(|own| zone_of(own, presentation)).transpose()?;
             match unit {
                 TimeUnit::Second => timestamp::<TimestampSecondType>(array, *unit, zone),
                 TimeUnit::Millisecond => timestamp::<TimestampMillisecondType>(array, *unit, zone),
@@ -41,6 +47,80 @@ pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowErr
         }
         // Durations and intervals, which Snowflake does not have: text.
         _ => Ok(Box::new(Readable::new(array)?)),
+    }
+}
+
+/// The zone that timestamps with this one are shown in.
+fn zone_of(own: &str, presentation: &Presentation) -> Result<Tz, ArrowError> {
+    presentation.zone.map_or_else(|| own.parse(), Ok)
+}
+
+/// Cells as the client's format says, if it has one for the type.
+fn formatted<'a>(
+    array: &'a ArrayRef,
+    presentation: &'a Presentation,
+) -> Result<Option<Box<dyn Encode + 'a>>, ArrowError> {
+    let (format, unit, zone) = match array.data_type() {
+        DataType::Date32 | DataType::Date64 => (&presentation.date, TimeUnit::Second, None),
+        DataType::Time32(unit) | DataType::Time64(unit) => (&presentation.time, *unit, None),
+        DataType::Timestamp(unit, None) => (&presentation.timestamp, *unit, None),
+        DataType::Timestamp(unit, Some(zone)) => (&presentation.zoned, *unit, Some(zone_of(zone, presentation)?)),
+        _ => return Ok(None),
+    };
+    let Some(format) = format else { return Ok(None) };
+    let ticks: Box<dyn Fn(usize) -> i64 + 'a> = match array.data_type() {
+        DataType::Date32 => {
+            let days = array.as_primitive::<Date32Type>().values();
+            Box::new(|row| i64::from(days[row]) * 86_400)
+        }
+        DataType::Date64 => {
+            let milliseconds = array.as_primitive::<Date64Type>().values();
+            Box::new(|row| milliseconds[row].div_euclid(1000))
+        }
+        DataType::Time32(TimeUnit::Second) => ticks::<Time32SecondType>(array),
+        DataType::Time32(_) => ticks::<Time32MillisecondType>(array),
+        DataType::Time64(TimeUnit::Microsecond) => ticks::<Time64MicrosecondType>(array),
+        DataType::Time64(_) => ticks::<Time64NanosecondType>(array),
+        _ => match unit {
+            TimeUnit::Second => ticks::<TimestampSecondType>(array),
+            TimeUnit::Millisecond => ticks::<TimestampMillisecondType>(array),
+            TimeUnit::Microsecond => ticks::<TimestampMicrosecondType>(array),
+            TimeUnit::Nanosecond => ticks::<TimestampNanosecondType>(array),
+        },
+    };
+    Ok(Some(Box::new(Formatted { format, unit, zone, ticks, text: String::new() })))
+}
+
+fn ticks<T>(array: &ArrayRef) -> Box<dyn Fn(usize) -> i64 + '_>
+where
+    T: ArrowPrimitiveType,
+    T::Native: Into<i64>,
+{
+    let ticks = array.as_primitive::<T>().values();
+    Box::new(|row| ticks[row].into())
+}
+
+struct Formatted<'a> {
+    format: &'a OutputFormat,
+    unit: TimeUnit,
+    zone: Option<Tz>,
+    /// Since the epoch, or midnight.
+    ticks: Box<dyn Fn(usize) -> i64 + 'a>,
+    text: String,
+}
+
+impl Encode for Formatted<'_> {
+    fn cell(&mut self, row: usize, out: &mut Vec<u8>) {
+        let (ticks, a_second) = ((self.ticks)(row), ticks_a_second(self.unit));
+        let offset = self.zone.map_or(0, |zone| offset_minutes(ticks, self.unit, zone));
+        let nanosecond = ticks.rem_euclid(a_second) * (1_000_000_000 / a_second);
+        self.text.clear();
+        self.format.write(&parts(ticks.div_euclid(a_second), nanosecond as u32, offset), &mut self.text);
+        push_json(&self.text, out);
+    }
+
+    fn value(&mut self, row: usize, out: &mut Vec<u8>) {
+        self.cell(row, out);
     }
 }
 
@@ -56,13 +136,12 @@ where
 fn timestamp<'a, T: ArrowPrimitiveType<Native = i64>>(
     array: &'a ArrayRef,
     unit: TimeUnit,
-    zone: Option<&str>,
+    zone: Option<Tz>,
 ) -> Result<Box<dyn Encode + 'a>, ArrowError> {
     let ticks = array.as_primitive::<T>().values();
     let Some(zone) = zone else {
         return instant(array, move |row, out| push_seconds(ticks[row], unit, out));
     };
-    let zone: Tz = zone.parse()?;
     instant(array, move |row, out| {
         push_seconds(ticks[row], unit, out);
         out.push(b' ');

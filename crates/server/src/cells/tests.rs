@@ -263,3 +263,42 @@ fn maps_have_text_keys() {
     builder.append(true).unwrap();
     check(builder.finish(), &[Some(r#"{"1":2}"#)]);
 }
+
+/// Writes one column as the settings say.
+fn check_presented(settings: &[(&str, &str)], array: impl Array + 'static, expected: &[&str]) {
+    let settings: Vec<(String, String)> =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let mut out = b"[".to_vec();
+    let presentation = Presentation::of(&settings).unwrap();
+    write_presented(&[batch(vec![Arc::new(array)])], NullCell::Null, &presentation, &mut out).unwrap();
+    out.push(b']');
+    let rows: Vec<Vec<String>> = serde_json::from_slice(&out).unwrap();
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), expected, "{settings:?}");
+}
+
+#[test]
+fn output_formats_and_the_zone_are_followed() {
+    check_presented(
+        &[("date_output_format", "DD/MM/YYYY")],
+        Date32Array::from(vec![19_782, -1]),
+        &["29/02/2024", "31/12/1969"],
+    );
+    check_presented(&[("date_output_format", "AUTO")], Date32Array::from(vec![19_782]), &["19782"]);
+    let time = Time64NanosecondArray::from(vec![86_399_999_999_999]);
+    check_presented(&[("time_output_format", "HH12:MI:SS.FF3 AM")], time, &["11:59:59.999 PM"]);
+    let moment = || TimestampMicrosecondArray::from(vec![-500_000, 1_709_210_096_123_456]);
+    let format = "YYYY-MM-DD HH24:MI:SS.FF6";
+    let wanted = ["1969-12-31 23:59:59.500000", "2024-02-29 12:34:56.123456"];
+    check_presented(&[("timestamp_output_format", format)], moment(), &wanted);
+    check_presented(&[("timestamp_output_format", "YY"), ("timestamp_ntz_output_format", format)], moment(), &wanted);
+    let zoned = || moment().with_timezone("UTC");
+    let zone = ("datafusion.execution.time_zone", "America/New_York");
+    check_presented(&[zone], zoned(), &["-0.500000000 1140", "1709210096.123456000 1140"]);
+    check_presented(
+        &[zone, ("timestamp_tz_output_format", "MON DD HH24:MI TZH:TZM")],
+        zoned(),
+        &["Dec 31 18:59 -05:00", "Feb 29 07:34 -05:00"],
+    );
+    check_presented(&[("binary_output_format", "base64")], BinaryArray::from(vec![&b"\x00\xff\x10"[..]]), &["AP8Q"]);
+    assert!(Presentation::of(&[("date_output_format".to_owned(), "QQ".to_owned())]).is_err());
+}

@@ -1,5 +1,7 @@
 //! The bodies and statuses of the answers, as Snowflake's SQL API v2 shapes them.
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use frazil_common::{ErrorCode, Failure, StatementId};
@@ -21,9 +23,6 @@ const NOT_EXECUTING_STATE: &str = "55000";
 
 /// Seconds after which a client that was refused for want of room may try again.
 const RETRY_AFTER_S: u16 = 1;
-
-/// Characters of a statement's text in the list: the whole text may be megabytes, a thousand times over.
-const LISTED_TEXT_MAX: usize = 2000;
 
 /// A request that is answered with a failure.
 pub struct Refused {
@@ -80,7 +79,7 @@ struct FailureBody<'a> {
 /// What identifies a statement in an answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatementRef {
+pub struct StatementRef {
     statement_handle: StatementId,
     /// Milliseconds since the epoch.
     created_on: u64,
@@ -89,15 +88,15 @@ struct StatementRef {
 
 impl StatementRef {
     fn of(statement: &StatementStatus) -> Self {
-        Self {
-            statement_handle: statement.id,
-            created_on: statement.created_ms,
-            statement_status_url: path_of(statement.id),
-        }
+        Self::new(statement.id, statement.created_ms)
+    }
+
+    pub fn new(id: StatementId, created_ms: u64) -> Self {
+        Self { statement_handle: id, created_on: created_ms, statement_status_url: path_of(id) }
     }
 }
 
-fn path_of(id: StatementId) -> String {
+pub fn path_of(id: StatementId) -> String {
     format!("/api/v2/statements/{id}")
 }
 
@@ -181,6 +180,40 @@ pub fn cancelled(statement: &StatementStatus) -> Response {
     json(status, &body)
 }
 
+/// A finished statement whose rows are not kept any more.
+pub fn expired(statement: &StatementStatus) -> Response {
+    let rows = statement.rows.map_or(String::new(), |rows| format!(", with {rows} rows"));
+    let message = format!("the result of statement {} has expired: it is {}{rows}", statement.id, statement.phase);
+    let failure = Failure::new(ErrorCode::ResultExpired, message);
+    failed(status_of(failure.code), &failure, Some(statement))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SeveralBody<'a> {
+    code: &'static str,
+    sql_state: &'static str,
+    message: &'static str,
+    #[serde(flatten)]
+    statement: StatementRef,
+    /// Each has an answer of its own.
+    statement_handles: &'a [StatementId],
+    stats: Stats,
+}
+
+/// The answer to a text of several statements.
+pub fn several(statement: &StatementStatus) -> Response {
+    let body = SeveralBody {
+        code: SUCCEEDED,
+        sql_state: SUCCEEDED_STATE,
+        message: "Multiple statements executed successfully.",
+        statement: StatementRef::of(statement),
+        statement_handles: &statement.parts,
+        stats: statement.stats,
+    };
+    json(StatusCode::OK, &body)
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultSetBody {
@@ -190,8 +223,49 @@ struct ResultSetBody {
     #[serde(flatten)]
     statement: StatementRef,
     result_set_meta_data: ResultSetMetaData,
+    stats: ResultStats,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultStats {
+    /// Of a statement that changes rows.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    changed: Option<ChangedRows>,
     /// Our addition.
-    stats: Stats,
+    #[serde(flatten)]
+    tasks: Stats,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedRows {
+    num_rows_inserted: i64,
+    num_rows_updated: i64,
+    num_rows_deleted: i64,
+    /// Rows that a change would change twice are refused.
+    num_duplicate_rows_updated: i64,
+}
+
+impl ChangedRows {
+    /// From the answer of a statement that counts what it has changed; `None` for any other.
+    pub fn of(batches: &[RecordBatch]) -> Option<Self> {
+        let [batch] = batches else { return None };
+        if batch.num_columns() == 0 {
+            return None;
+        }
+        let mut changed = Self::default();
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let count = column.as_primitive_opt::<Int64Type>().filter(|counts| counts.len() == 1)?.value(0);
+            match field.name().as_str() {
+                "number of rows inserted" => changed.num_rows_inserted = count,
+                "number of rows updated" => changed.num_rows_updated = count,
+                "number of rows deleted" => changed.num_rows_deleted = count,
+                _ => return None,
+            }
+        }
+        Some(changed)
+    }
 }
 
 #[derive(Serialize)]
@@ -212,7 +286,7 @@ struct PartitionInfo {
 }
 
 /// The body of a finished statement's answer up to its rows: an object that is left open for `"data": …}`.
-pub fn result_set_head(statement: &StatementStatus, result: &ResultInfo) -> Vec<u8> {
+pub fn result_set_head(statement: &StatementStatus, result: &ResultInfo, changed: Option<ChangedRows>) -> Vec<u8> {
     let mut partition_info: Vec<PartitionInfo> = result
         .partitions
         .iter()
@@ -232,72 +306,11 @@ pub fn result_set_head(statement: &StatementStatus, result: &ResultInfo) -> Vec<
             row_type: row_type(&result.schema),
             partition_info,
         },
-        stats: statement.stats,
+        stats: ResultStats { changed, tasks: statement.stats },
     };
     let mut head = to_json(&body);
     head.pop();
     head
-}
-
-#[derive(Serialize)]
-struct ListBody<'a> {
-    statements: Vec<ListedStatement<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedStatement<'a> {
-    #[serde(flatten)]
-    statement: StatementRef,
-    /// The text's beginning.
-    sql: &'a str,
-    phase: Phase,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_on: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    num_rows: Option<u64>,
-    progress: Progress,
-    stats: Stats,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<ListedFailure<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedFailure<'a> {
-    code: &'static str,
-    sql_state: &'static str,
-    message: &'a str,
-}
-
-impl<'a> ListedStatement<'a> {
-    fn of(status: &'a StatementStatus) -> Self {
-        Self {
-            statement: StatementRef::of(status),
-            sql: beginning(&status.sql),
-            phase: status.phase,
-            ended_on: status.ended_ms,
-            num_rows: status.result.as_ref().map(|result| result.rows),
-            progress: status.progress,
-            stats: status.stats,
-            failure: status.failure.as_ref().map(|failure| ListedFailure {
-                code: failure.code.number(),
-                sql_state: failure.code.sql_state(),
-                message: &failure.message,
-            }),
-        }
-    }
-}
-
-pub fn list(statements: &[StatementStatus]) -> Response {
-    json(StatusCode::OK, &ListBody { statements: statements.iter().map(ListedStatement::of).collect() })
-}
-
-fn beginning(sql: &str) -> &str {
-    match sql.char_indices().nth(LISTED_TEXT_MAX) {
-        Some((end, _)) => &sql[..end],
-        None => sql,
-    }
 }
 
 /// Where the partitions of a result are, for a result that has several.

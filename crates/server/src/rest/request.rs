@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::Bytes;
+use frazil_common::split::statements;
 use frazil_common::{ErrorCode, Failure, SessionId};
 use frazil_coordinator::statement::{Delivery, StatementRequest};
 use futures::StreamExt;
@@ -15,9 +17,13 @@ use serde_json::Value;
 use serde_json::error::Category;
 use uuid::Uuid;
 
-use super::RestOptions;
 use super::answer::Refused;
+use super::{RestOptions, parameters};
 use crate::ipc;
+use crate::snowflake::binding::{self, Binding};
+
+/// Statements of one text.
+const STATEMENTS_MAX: usize = 100;
 
 /// Seconds; Snowflake's maximum, and what `0` stands for. The coordinator's own maximum may be lower.
 const TIMEOUT_S_MAX: u64 = 604_800;
@@ -48,12 +54,6 @@ pub struct FetchQuery {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct CancelQuery {
     pub request_id: Option<Uuid>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ListQuery {
-    pub limit: Option<usize>,
 }
 
 pub fn query<Q: DeserializeOwned>(uri: &Uri) -> Result<Q, Refused> {
@@ -134,7 +134,7 @@ pub async fn read_body(body: Body, headers: &HeaderMap, options: &RestOptions) -
 
 /// The body of a POST. Fields are taken as any JSON first, so that a refusal of their value can name them.
 ///
-/// There are no warehouses and no users to choose from yet, so `warehouse` and `role` are only checked to be text.
+/// There is one warehouse, whatever a client calls it; it is what `current_warehouse()` tells.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SubmitBody {
@@ -172,7 +172,7 @@ pub fn session_request(body: &[u8]) -> Result<SessionRequest, Failure> {
     Ok(SessionRequest {
         database: name("database", body.database)?,
         schema: name("schema", body.schema)?,
-        settings: settings(body.parameters)?,
+        settings: parameters::of_session(body.parameters)?,
     })
 }
 
@@ -196,16 +196,26 @@ pub fn statement_request(
     let Some(sql) = text("statement", body.statement)? else {
         return Err(invalid("field \"statement\" is missing"));
     };
-    text("warehouse", body.warehouse)?;
     text("role", body.role)?;
-    check_bindings(body.bindings)?;
+    let parameters = parameters::read(body.parameters)?;
+    let parts = parts(&sql, parameters.statement_count)?;
+    let bindings = bindings(body.bindings)?;
+    if !parts.is_empty() && bindings.is_some() {
+        let message = "field \"bindings\" is not supported with several statements";
+        return Err(Failure::new(ErrorCode::NotSupported, message));
+    }
     Ok(StatementRequest {
         time_limit: time_limit(body.timeout)?,
         session: session(body.session)?,
         database: name("database", body.database)?,
         schema: name("schema", body.schema)?,
-        settings: settings(body.parameters)?,
+        warehouse: text("warehouse", body.warehouse)?,
+        settings: parameters.settings,
+        bindings,
         request_id,
+        // Each of several statements keeps its rows.
+        delivery: if parts.is_empty() { delivery } else { Delivery::Spooled },
+        parts,
         ..StatementRequest::new(sql, delivery)
     })
 }
@@ -243,29 +253,38 @@ fn time_limit(value: Option<Value>) -> Result<Option<Duration>, Failure> {
     }
 }
 
-fn check_bindings(value: Option<Value>) -> Result<(), Failure> {
-    match value {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Object(bindings)) if bindings.is_empty() => Ok(()),
-        Some(Value::Object(_)) => Err(Failure::new(ErrorCode::NotSupported, "field \"bindings\" is not supported yet")),
-        Some(_) => Err(invalid("field \"bindings\" is not an object")),
-    }
+/// Values for placeholders: by number from 1, each with its type.
+fn bindings(value: Option<Value>) -> Result<Option<RecordBatch>, Failure> {
+    let bindings = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(bindings)) => bindings,
+        Some(_) => return Err(invalid("field \"bindings\" is not an object")),
+    };
+    let read = bindings.into_iter().map(|(number, binding)| {
+        let read: Result<Binding, _> = serde_json::from_value(binding);
+        let read = read.map_err(|error| invalid(format!("binding {number:?} is not a type and a value: {error}")))?;
+        Ok((number, read))
+    });
+    binding::values(read.collect::<Result<_, Failure>>()?)
 }
 
-fn settings(value: Option<Value>) -> Result<Vec<(String, String)>, Failure> {
-    let parameters = match value {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::Object(parameters)) => parameters,
-        Some(_) => return Err(invalid("field \"parameters\" is not an object")),
-    };
-    let setting = |(name, value)| match value {
-        Value::String(text) => Ok((name, text)),
-        Value::Bool(_) | Value::Number(_) => Ok((name, value.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(invalid(format!("parameter {name:?} is not a string, number or boolean")))
-        }
-    };
-    parameters.into_iter().map(setting).collect()
+/// The statements of a text of which the client says how many it has; none for a text of one. 0 is any number.
+fn parts(sql: &str, count: Option<u64>) -> Result<Vec<String>, Failure> {
+    let Some(count) = count else { return Ok(Vec::new()) };
+    let found = statements(sql);
+    if count != 0 && found.len() as u64 != count {
+        let message =
+            format!("actual statement count {} did not match the desired statement count {count}", found.len());
+        return Err(Failure::new(ErrorCode::InvalidStatement, message));
+    }
+    if found.len() > STATEMENTS_MAX {
+        let message = format!("a text holds at most {STATEMENTS_MAX} statements, this one {}", found.len());
+        return Err(Failure::new(ErrorCode::TooComplex, message));
+    }
+    match found.len() {
+        0 | 1 => Ok(Vec::new()),
+        _ => Ok(found.into_iter().map(|statement| statement.text.to_owned()).collect()),
+    }
 }
 
 pub fn invalid(message: impl Into<String>) -> Failure {

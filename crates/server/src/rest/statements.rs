@@ -16,19 +16,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use uuid::Uuid;
 
 use super::Door;
-use super::answer::{self, Refused, json_bytes};
+use super::answer::{self, ChangedRows, Refused, json_bytes};
 use super::client::Client;
-use super::request::{self, CancelQuery, FetchQuery, ListQuery, SubmitQuery, invalid};
-use crate::cells::{NullCell, write_rows};
+use super::compression::{accepts_gzip, gzipped};
+use super::request::{self, CancelQuery, FetchQuery, SubmitQuery, invalid};
+use crate::cells::{NullCell, Presentation, write_presented};
 use crate::ipc;
 
 const STATEMENT_HANDLE: HeaderName = HeaderName::from_static("frazil-statement-handle");
 
 /// Cells above which rows are written off the I/O threads: about a millisecond of work.
 const INLINE_CELLS_MAX: u64 = 10_000;
-
-/// Statements in a list when the request does not say.
-const LIST_LIMIT: usize = 100;
 
 pub async fn submit(
     State(door): State<Arc<Door>>,
@@ -47,6 +45,7 @@ pub async fn submit(
     let delivery = if wish.arrow && !query.asynchronous { Delivery::Streamed } else { Delivery::Spooled };
     let statement = request::statement_request(&body, delivery, query.request_id)?;
     drop(body);
+    let delivery = statement.delivery;
     let id = caller.submit(statement).await?;
     match delivery {
         Delivery::Streamed => Ok(stream_rows(&caller, id).await?),
@@ -82,15 +81,8 @@ pub async fn cancel(
     Ok(answer::cancelled(&caller.cancel(id).await?))
 }
 
-pub async fn list(Client(caller): Client, uri: Uri) -> Result<Response, Refused> {
-    let query: ListQuery = request::query(&uri)?;
-    let mut statements = caller.list();
-    statements.truncate(query.limit.unwrap_or(LIST_LIMIT));
-    Ok(answer::list(&statements))
-}
-
 /// A handle that cannot be one of ours is as unknown as any other.
-fn statement_id(handle: Result<Path<String>, PathRejection>) -> Result<StatementId, Failure> {
+pub fn statement_id(handle: Result<Path<String>, PathRejection>) -> Result<StatementId, Failure> {
     let written = handle.map(|Path(handle)| handle).unwrap_or_default();
     written.parse().map_err(|_| Failure::new(ErrorCode::UndefinedStatement, format!("statement {written:?} not found")))
 }
@@ -98,6 +90,7 @@ fn statement_id(handle: Result<Path<String>, PathRejection>) -> Result<Statement
 /// How a client wants a result.
 struct Wish {
     arrow: bool,
+    gzip: bool,
     null_cell: NullCell,
     partition: Option<usize>,
     request_id: Option<Uuid>,
@@ -106,7 +99,8 @@ struct Wish {
 impl Wish {
     fn new(headers: &HeaderMap, nullable: Option<bool>, partition: Option<usize>, request_id: Option<Uuid>) -> Self {
         let null_cell = if nullable == Some(false) { NullCell::Text } else { NullCell::Null };
-        Self { arrow: request::accepts_arrow(headers), null_cell, partition, request_id }
+        let (arrow, gzip) = (request::accepts_arrow(headers), accepts_gzip(headers));
+        Self { arrow, gzip, null_cell, partition, request_id }
     }
 }
 
@@ -116,9 +110,13 @@ async fn describe(caller: &Caller, mut status: StatementStatus, wish: &Wish) -> 
         Phase::Received | Phase::Planned | Phase::Queued | Phase::Running => Ok(answer::in_progress(&status)),
         Phase::Failed | Phase::Cancelled => Ok(answer::statement_failed(&status, None)),
         Phase::Finished => {
-            let nothing = || ResultInfo { schema: Arc::new(Schema::empty()), rows: 0, partitions: Vec::new() };
-            let result = status.result.take().unwrap_or_else(nothing);
-            kept_rows(caller, status, result, wish).await
+            if !status.parts.is_empty() {
+                return Ok(answer::several(&status));
+            }
+            match status.result.take() {
+                Some(result) => kept_rows(caller, status, result, wish).await,
+                None => Ok(answer::expired(&status)),
+            }
         }
     }
 }
@@ -166,17 +164,28 @@ async fn rows_as_json(
 ) -> Result<Response, Failure> {
     let rows: usize = batches.iter().flatten().map(RecordBatch::num_rows).sum();
     let cells = rows as u64 * result.schema.fields().len() as u64;
-    let (first, null_cell) = (wish.partition.unwrap_or(0) == 0, wish.null_cell);
+    let (first, null_cell, gzip) = (wish.partition.unwrap_or(0) == 0, wish.null_cell, wish.gzip);
+    let presentation = Presentation::of(&status.client_settings)?;
     let write = move || {
-        let mut body = if first { answer::result_set_head(&status, &result) } else { b"{".to_vec() };
+        let mut body = if first {
+            let changed = batches.as_deref().and_then(ChangedRows::of);
+            answer::result_set_head(&status, &result, changed)
+        } else {
+            b"{".to_vec()
+        };
         if let Some(batches) = batches {
             // A guess at their length, to grow but a few times.
             body.reserve(usize::try_from(cells.saturating_mul(12)).unwrap_or(0).min(16 << 20));
-            body.extend_from_slice(if first { b",\"data\":" } else { b"\"data\":" });
-            write_rows(&batches, null_cell, &mut body)?;
+            body.extend_from_slice(if first { b",\"data\":[" } else { b"\"data\":[" });
+            write_presented(&batches, null_cell, &presentation, &mut body)?;
+            body.push(b']');
         }
         body.push(b'}');
-        Ok(json_bytes(StatusCode::OK, body))
+        // As Snowflake does: the first partition is plain.
+        match gzip && !first {
+            true => gzipped(&body),
+            false => Ok(json_bytes(StatusCode::OK, body)),
+        }
     };
     if cells <= INLINE_CELLS_MAX {
         return write();

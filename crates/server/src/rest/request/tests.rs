@@ -49,10 +49,13 @@ fn unknown_and_wrong_fields_are_refused_by_name() {
         check_refused(&format!(r#"{{"statement": "S", "timeout": {timeout}}}"#), InvalidArgument, &["\"timeout\""]);
     }
     check_refused(
-        r#"{"statement": "S", "bindings": {"1": {"type": "FIXED", "value": "1"}}}"#,
+        r#"{"statement": "S", "bindings": {"1": {"type": "GEOGRAPHY", "value": "1"}}}"#,
         NotSupported,
-        &["bindings"],
+        &["GEOGRAPHY"],
     );
+    check_refused(r#"{"statement": "S", "bindings": {"1": {"value": "1"}}}"#, InvalidArgument, &["binding \"1\""]);
+    check_refused(r#"{"statement": "S", "bindings": {"2": {"type": "TEXT", "value": "1"}}}"#, InvalidArgument, &["1"]);
+    check_refused(r#"{"statement": "S", "parameters": {"date_output_format": "QQ"}}"#, InvalidArgument, &["QQ"]);
     check_refused(r#"{"statement": "S", "parameters": {"a": {}}}"#, InvalidArgument, &["\"a\""]);
 }
 
@@ -132,4 +135,19 @@ fn bodies_are_bounded_in_size_and_time() {
     assert_eq!(read(Body::empty(), &announced, &options), Err(StatusCode::PAYLOAD_TOO_LARGE));
     let stalled = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(read(stalled, &none, &options), Err(StatusCode::REQUEST_TIMEOUT));
+}
+
+#[test]
+fn a_text_holds_as_many_statements_as_its_client_says() {
+    let parts = |count: &str, sql: &str| {
+        let body = serde_json::json!({ "statement": sql, "parameters": { "MULTI_STATEMENT_COUNT": count } });
+        parsed(&body.to_string()).map(|request| request.parts)
+    };
+    assert_eq!(parts("0", "select 1; select ';' ; -- none\n").unwrap(), ["select 1", "select ';'"]);
+    assert_eq!(parts("2", "a;b;").unwrap(), ["a", "b"]);
+    assert!(parts("1", "select 1;").unwrap().is_empty());
+    assert_eq!(parts("1", "a;b").unwrap_err().code, ErrorCode::InvalidStatement);
+    assert_eq!(parts("3", "a;b").unwrap_err().code, ErrorCode::InvalidStatement);
+    assert_eq!(parts("many", "a").unwrap_err().code, ErrorCode::InvalidArgument);
+    assert_eq!(parts("0", &"a;".repeat(101)).unwrap_err().code, ErrorCode::TooComplex);
 }
