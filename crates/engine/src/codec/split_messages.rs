@@ -130,7 +130,7 @@ mod tests {
         let deleted = DeletedRows { path: "deletes.parquet".to_owned(), snapshot: Some(7), rows: 1000 };
         files[FILES / 2].extensions.insert(deleted.clone());
         let bytes = encode_files(&FileGroup::new(files.clone())).unwrap();
-        assert!(bytes.len() < 40 * FILES, "a million files would be {} MB", bytes.len() * (1_000_000 / FILES) >> 20);
+        assert!(bytes.len() < 40 * FILES, "a million files would be {} MB", (bytes.len() * (1_000_000 / FILES)) >> 20);
         let Splits::Files(read) = decode_splits(&bytes).unwrap() else { panic!("files") };
         assert_eq!(read.len(), FILES);
         assert!(read.iter().zip(&files).all(|(read, file)| read.object_meta == file.object_meta));

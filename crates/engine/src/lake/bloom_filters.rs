@@ -63,9 +63,9 @@ fn is_asked_for(column: &Arc<dyn Array>) -> bool {
     }
 }
 
-/// Whether most texts have several words.
-fn is_prose(column: &Arc<dyn Array>) -> bool {
-    let texts = column.as_string_view();
+/// Whether these are texts of which most have several words.
+pub(super) fn is_prose(column: &Arc<dyn Array>) -> bool {
+    let Some(texts) = column.as_string_view_opt() else { return false };
     let of_words = |text: &str| text.split_ascii_whitespace().nth(WORDS_MAX).is_some();
     let prose = texts.iter().flatten().filter(|text| of_words(text)).count();
     prose * 2 > texts.len() - texts.null_count()

@@ -2,6 +2,7 @@
 //! file is read, and never travels.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::nested_types::with_fields_of;
 
-#[derive(Debug, Clone, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub(super) struct Retyped {
     pub inner: Arc<dyn PhysicalExpr>,
     /// The file's type under the table's names.
@@ -24,6 +25,14 @@ pub(super) struct Retyped {
 impl PartialEq for Retyped {
     fn eq(&self, other: &Self) -> bool {
         self.inner.eq(&other.inner) && self.named == other.named && self.wanted == other.wanted
+    }
+}
+
+impl Hash for Retyped {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+        self.named.hash(state);
+        self.wanted.hash(state);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::GenericByteViewArray;
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{
     ByteViewType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, SchemaRef, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
@@ -17,6 +17,7 @@ use arrow::datatypes::{
 use frazil_catalog::{FIELD_ID_KEY, Sketch};
 use twox_hash::XxHash64;
 
+use super::bloom_filters::is_prose;
 use super::report::SketchReport;
 
 /// Bytes of a text that lies in its view.
@@ -39,9 +40,13 @@ impl ColumnSketches {
 
     pub(super) fn add(&mut self, batch: &RecordBatch) {
         self.rows += batch.num_rows() as i64;
+        let first = self.rows == batch.num_rows() as i64;
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
-            if let Some((_, sketch)) = column {
-                add_values(sketch, array);
+            let Some((_, sketch)) = column else { continue };
+            add_values(sketch, array);
+            // Nobody joins or groups by it, and it is the dearest to hash.
+            if first && is_prose(array) && 2 * sketch.estimate() > array.len() as u64 {
+                *column = None;
             }
         }
     }
@@ -131,7 +136,16 @@ where
 fn primitives<T: ArrowPrimitiveType>(sketch: &mut Sketch, array: &ArrayRef, hash: impl Fn(T::Native) -> u64) {
     let Some(values): Option<&PrimitiveArray<T>> = array.as_primitive_opt::<T>() else { return };
     match values.null_count() {
-        0 => values.values().iter().for_each(|value| sketch.add_hash(hash(*value))),
+        0 => {
+            // Rows are often in an order in which equal values follow each other.
+            let mut last = None;
+            for value in values.values().iter().copied() {
+                if last.is_none_or(|last: T::Native| last.is_ne(value)) {
+                    sketch.add_hash(hash(value));
+                }
+                last = Some(value);
+            }
+        }
         _ => values.iter().flatten().for_each(|value| sketch.add_hash(hash(value))),
     }
 }
@@ -145,7 +159,16 @@ fn texts<T: ByteViewType>(sketch: &mut Sketch, values: &GenericByteViewArray<T>)
         }
     };
     match values.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => (0..values.len()).for_each(|at| sketch.add_hash(hash(at))),
+        None => {
+            // Equal views of one array are equal texts.
+            let mut last = None;
+            for (at, view) in values.views().iter().enumerate() {
+                if last != Some(*view) {
+                    sketch.add_hash(hash(at));
+                }
+                last = Some(*view);
+            }
+        }
         Some(nulls) => nulls.valid_indices().for_each(|at| sketch.add_hash(hash(at))),
     }
 }

@@ -108,6 +108,9 @@ fn text_of(url: &Url) -> String {
 
 // A secret is in place of the environment, not beside it: each of these begins with one or the other.
 
+/// Gives a builder one value of a secret.
+type SetS3 = fn(AmazonS3Builder, String) -> AmazonS3Builder;
+
 pub(super) fn s3_builder(
     bucket: &str,
     options: &StorageOptions,
@@ -125,7 +128,7 @@ pub(super) fn s3_builder(
         builder = builder.with_region(region);
     }
     if let Some(SecretRecord { options: given, .. }) = secret {
-        let set: [(&str, fn(AmazonS3Builder, String) -> AmazonS3Builder); 4] = [
+        let set: [(&str, SetS3); 4] = [
             ("key_id", AmazonS3Builder::with_access_key_id),
             ("secret", AmazonS3Builder::with_secret_access_key),
             ("session_token", AmazonS3Builder::with_token),

@@ -150,8 +150,11 @@ fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
     Error::Generic { store: "object store", source: source.into() }
 }
 
-/// One page of an answer, and key and id that the next begins after.
-fn read_page(text: &str) -> Result<(Vec<OpenUpload>, Option<(String, String)>)> {
+/// The key and the id of an upload that the next page begins after.
+type Marker = (String, String);
+
+/// One page of an answer, and where the next begins.
+fn read_page(text: &str) -> Result<(Vec<OpenUpload>, Option<Marker>)> {
     let mut uploads = Vec::new();
     for one in elements(text, "Upload") {
         let of = |name: &str| elements(one, name).next().map(unescaped);
