@@ -106,10 +106,10 @@ fn text_of(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-// A secret is in place of the environment, not beside it: each of these begins with one or the other.
-
 /// Gives a builder one value of a secret.
 type SetS3 = fn(AmazonS3Builder, String) -> AmazonS3Builder;
+
+// A secret is in place of the environment, not beside it: each of these begins with one or the other.
 
 pub(super) fn s3_builder(
     bucket: &str,
