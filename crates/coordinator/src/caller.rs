@@ -12,7 +12,7 @@ use crate::describe::check_length;
 use crate::lifecycle::Statement;
 use crate::run::run_to_end;
 use crate::service::{Inner, StatementService};
-use crate::sessions::SessionStatus;
+use crate::sessions::{SessionOptions, SessionStatus};
 use crate::statement::{ClusterStatus, ResultStream, StatementRequest, StatementStatus};
 use crate::tokens::Purpose;
 
@@ -138,6 +138,16 @@ impl Caller {
         settings: Vec<(String, String)>,
     ) -> Result<SessionId, Failure> {
         self.inner().sessions.open(self.principal.clone(), database, schema, settings)
+    }
+
+    /// Opens a session for one transaction, with the names and settings of another session.
+    pub async fn open_transaction_session(&self, like: Option<SessionId>) -> Result<SessionId, Failure> {
+        self.inner().sessions.open_for_transaction(&self.principal, like).await
+    }
+
+    /// Waits until no statement changes the session.
+    pub async fn session_options(&self, id: SessionId) -> Result<SessionOptions, Failure> {
+        Ok(self.inner().sessions.enter(&self.principal, id).await?.options())
     }
 
     /// Leaves with a session what its door has to know of it, as long as it is open.

@@ -33,6 +33,7 @@ pub mod staged_files;
 pub mod statement;
 pub mod tokens;
 mod transactions;
+pub mod uploaded_rows;
 mod vacuum;
 mod writes;
 

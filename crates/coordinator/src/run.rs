@@ -1,6 +1,6 @@
 //! What a statement does from its text to its last row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure};
@@ -194,6 +194,7 @@ pub fn plan_request(
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
         lakes: session.and_then(|session| session.lakes()),
         bindings: request.bindings.clone(),
+        uploaded: request.uploaded.as_ref().and_then(Weak::upgrade),
         describe_only: request.describe_only,
         context: StatementContext {
             user: request.principal.user().to_owned(),

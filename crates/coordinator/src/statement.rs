@@ -1,12 +1,14 @@
 //! What a front door sees of a statement: the request, its phases, its status and its result.
 
 use std::fmt;
+use std::sync::Weak;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::writer::StreamWriter;
 use frazil_common::{Failure, NameCase, Principal, SessionId, StatementId};
+use frazil_engine::lake::UploadedRows;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -78,6 +80,9 @@ pub struct StatementRequest {
     pub settings: Vec<(String, String)>,
     /// Values for its placeholders; see [`bindings`](frazil_engine::bindings).
     pub bindings: Option<RecordBatch>,
+    /// Rows that were sent with it; see [`Caller::upload_rows`](crate::caller::Caller). Whoever submits it holds them until it has ended:
+    /// a statement is remembered for longer.
+    pub uploaded: Option<Weak<UploadedRows>>,
     /// Nothing is run: the result has the columns of the statement's, and no rows.
     pub describe_only: bool,
     /// How names are shown where they are values: in `information_schema`, by `current_database()`.
@@ -121,6 +126,7 @@ impl StatementRequest {
             schema: None,
             settings: Vec::new(),
             bindings: None,
+            uploaded: None,
             describe_only: false,
             name_case: NameCase::default(),
             warehouse: None,

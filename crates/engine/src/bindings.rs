@@ -78,6 +78,14 @@ pub fn number_all(statement: &mut ParsedStatement) -> Result<usize, Failure> {
     }
 }
 
+/// Whether the statement may be bound to several rows of values at once.
+pub fn takes_rows(statement: &ParsedStatement) -> bool {
+    let ParsedStatement::Statement(inner) = statement else { return false };
+    let Statement::Insert(insert) = inner.as_ref() else { return false };
+    let source = insert.source.as_deref().map(|source| source.body.as_ref());
+    matches!(source, Some(SetExpr::Values(values)) if values.rows.len() == 1)
+}
+
 fn number(statement: &mut Statement) -> Result<usize, Failure> {
     // Not all parts of a statement are visited in the order of its text.
     let mut places = Places(Vec::new());

@@ -23,7 +23,7 @@ use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatemen
 use frazil_catalog::{Databases, ExternalTable};
 use frazil_common::{ByteSize, ErrorCode, Failure, NameCase};
 use futures::future::try_join_all;
-use futures::{FutureExt, TryStreamExt};
+use futures::{FutureExt, Stream, TryStreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -32,7 +32,7 @@ use crate::describe::Description;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, PrunedScan, PrunedScans, VacuumRequest,
+    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, PrunedScan, PrunedScans, UploadedRows, VacuumRequest,
     WriteFilesExec, WriteOptions, Written,
 };
 use crate::limits::{self, StatementLimits};
@@ -84,6 +84,8 @@ pub struct PlanRequest {
     pub settings: Vec<(String, String)>,
     /// Values for its placeholders: a column for each, a row for each run.
     pub bindings: Option<RecordBatch>,
+    /// Rows that came with it, which it reads as [`UPLOADED_ROWS`](crate::lake::UPLOADED_ROWS).
+    pub uploaded: Option<Arc<UploadedRows>>,
     /// Its rows are not wanted, only what they would be: placeholders may have no values.
     pub describe_only: bool,
     pub context: StatementContext,
@@ -301,11 +303,12 @@ impl Planner {
         match bindings::number_all(&mut statement)? {
             0 => Ok(described),
             count => {
+                let takes_rows = bindings::takes_rows(&statement);
                 let plan = plan_with_placeholders(statement, &lakes, &state).await;
                 if let Err(failure) = &plan {
                     tracing::debug!(%failure, "types of placeholders are not known");
                 }
-                Ok(described.with_parameters(count, plan.as_ref().ok()))
+                Ok(Description { takes_rows, ..described.with_parameters(count, plan.as_ref().ok()) })
             }
         }
     }
@@ -333,6 +336,9 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         session_functions::register(&mut state, &request.context)?;
+        if let Some(rows) = &request.uploaded {
+            rows.register(&state)?;
+        }
         Ok((state, forced))
     }
 
@@ -430,6 +436,23 @@ impl Planner {
                 Ok(Planned::Query(query))
             }
         }
+    }
+
+    /// Takes rows that a client sends beside a statement, to where the database of that name has its tables.
+    pub async fn upload(
+        &self,
+        database: Option<&str>,
+        schema: SchemaRef,
+        rows: impl Stream<Item = Result<RecordBatch, Failure>>,
+        bytes_max: ByteSize,
+    ) -> Result<UploadedRows, Failure> {
+        let name = database.unwrap_or(session::DEFAULT_DATABASE);
+        let lakes = self.snapshot().await?;
+        let Some(seen) = lakes.get(name) else {
+            return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{name}\" not found")));
+        };
+        let env = self.file_env().await?;
+        UploadedRows::write(&env, &seen.database, schema, rows, bytes_max).await
     }
 
     /// A place in a stage, for a file that a client sends or fetches: `@name/path`.

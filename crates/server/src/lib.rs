@@ -1,9 +1,10 @@
-//! The front doors: HTTP today; Flight SQL and the Snowflake driver protocol are to stand beside it.
+//! The front doors: HTTP and Arrow Flight SQL; the Snowflake driver protocol is to stand beside them.
 //!
 //! Translates protocols and nothing else: the statement service plans, admits, retries and times out, once for all
-//! doors. Start with [`rest`] for the endpoints, [`cells`] for how values become text, [`listen`] for connections.
+//! doors. Start with [`rest`] for the endpoints of HTTP, [`flight`] for Flight SQL, [`cells`] for how values become text, [`listen`] for connections.
 
 mod cells;
+mod flight;
 mod ipc;
 mod listen;
 mod rest;

@@ -69,6 +69,7 @@ struct Door {
 
 /// The API as a service, for [`crate::serve`] or for calls inside the process.
 pub fn router(statements: StatementService, options: RestOptions) -> Router {
+    let flight = crate::flight::router(statements.clone());
     Router::new()
         .route("/api/v2/statements", post(statements::submit).get(statements::list))
         .route("/api/v2/statements/{handle}", get(statements::fetch))
@@ -83,6 +84,7 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(catch_panics))
         .with_state(Arc::new(Door { statements, options }))
+        .merge(flight)
 }
 
 #[derive(Serialize)]
