@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
 //! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
+//! | `FRAZIL_TEST_CLIENTS` | where `tests/clients/install` has put clients; without it, what drives them says SKIPPED |
 //! | `FRAZIL_SEED` | seed of the random queries, and of the kills |
 //! | `FRAZIL_TEST_KILLS` | how many kills `kills::two_hundred_kills` makes, instead of 200 |
 
@@ -18,6 +19,7 @@ mod cuts;
 mod defaults;
 mod explain;
 mod faults;
+mod flight_sql;
 mod front_door;
 mod full_disks;
 mod interop;

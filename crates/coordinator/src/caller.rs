@@ -49,6 +49,7 @@ impl Caller {
         check_length(&request, options.statement_bytes_max)?;
         let most = Duration::from_secs(options.statement_limit_s.max(1));
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
+        let bindings = request.take_bindings();
         let statement = {
             let mut statements = inner.statements.lock();
             if let Some(known) = statements.of_request(&request)? {
@@ -58,7 +59,7 @@ impl Caller {
             if let Some(forgotten) = statements.make_room(options.history_max.max(open_max))? {
                 inner.results.remove(forgotten);
             }
-            let statement = Statement::new(request, limit);
+            let statement = Statement::new(request, limit, bindings);
             statements.insert(statement.clone());
             statement
         };

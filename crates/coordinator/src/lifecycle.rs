@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure, StatementId};
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
@@ -30,6 +31,8 @@ fn may_follow(from: Phase, to: Phase) -> bool {
 pub struct Statement {
     pub id: StatementId,
     pub request: StatementRequest,
+    /// Values for its placeholders, until it has ended.
+    bindings: Mutex<Option<RecordBatch>>,
     /// Stops whatever the statement does; the reason is in `stop_cause`.
     pub stop: CancellationToken,
     pub deadline: Instant,
@@ -72,10 +75,11 @@ struct ProgressCounts {
 }
 
 impl Statement {
-    pub fn new(request: StatementRequest, time_limit: Duration) -> Arc<Self> {
+    pub fn new(request: StatementRequest, time_limit: Duration, bindings: Option<RecordBatch>) -> Arc<Self> {
         Arc::new(Self {
             id: StatementId::mint(),
             request,
+            bindings: Mutex::new(bindings),
             stop: CancellationToken::new(),
             deadline: Instant::now() + time_limit,
             created: SystemTime::now(),
@@ -91,6 +95,10 @@ impl Statement {
             progress: ProgressCounts::default(),
             committing: AtomicBool::new(false),
         })
+    }
+
+    pub fn bindings(&self) -> Option<RecordBatch> {
+        self.bindings.lock().clone()
     }
 
     pub fn committing(&self) -> Committing<'_> {
@@ -115,6 +123,7 @@ impl Statement {
         state.phase = to;
         if to.is_terminal() {
             state.ended = Some(SystemTime::now());
+            self.bindings.lock().take();
         }
         self.seen.send_replace((to, state.result.is_some()));
         true
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn phases_only_go_forward_and_an_end_is_final() {
-        let statement = Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1));
+        let statement = Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1), None);
         statement.advance(Phase::Running);
         assert_eq!(statement.status().phase, Phase::Received, "not planned yet");
         statement.advance(Phase::Planned);

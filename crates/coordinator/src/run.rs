@@ -68,7 +68,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         return Err(Failure::new(ErrorCode::InvalidArgument, message));
     }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), &context)).await;
+    let planned = inner.planner.plan(plan_statement(inner, statement, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -86,7 +86,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         && planned.changes_rows()
     {
         session.begin(inner.planner.snapshot().await?, false)?;
-        planned = inner.planner.plan(plan_request(inner, &statement.request, Some(session), &context)).await?;
+        planned = inner.planner.plan(plan_statement(inner, statement, Some(session), &context)).await?;
     }
     statement.advance(Phase::Planned);
     let scope = |session: Option<SessionGuard>| match session {
@@ -177,6 +177,16 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
+fn plan_statement(
+    inner: &Inner,
+    statement: &Statement,
+    session: Option<&SessionGuard>,
+    context: &StatementContext,
+) -> PlanRequest {
+    PlanRequest { bindings: statement.bindings(), ..plan_request(inner, &statement.request, session, context) }
+}
+
+/// As a request says it, in its session.
 pub fn plan_request(
     inner: &Inner,
     request: &StatementRequest,
@@ -226,7 +236,7 @@ async fn compact(
         };
         tries += 1;
         tracing::info!(statement = %statement.id, tries, %failure, "planning again");
-        match inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), context)).await? {
+        match inner.planner.plan(plan_statement(inner, statement, session.as_ref(), context)).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
                 return writes::remove(statement, written, rows, Scope::Statement).await;

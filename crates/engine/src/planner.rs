@@ -1,49 +1,46 @@
-//! From SQL text to a physical plan, off the I/O threads: on a thread of its own with a large stack, for a limited time.
+//! From SQL text to what is to be done for it, off the I/O threads: on a thread of its own with a large stack, for a limited time.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::CatalogProviderList;
-use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
-use datafusion::datasource::source_as_provider;
+use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement};
+use datafusion::logical_expr::{LogicalPlan, Statement};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{CreateExternalTable as CreateExternalTableStatement, Statement as ParsedStatement};
-use frazil_catalog::{Databases, ExternalTable};
+use datafusion::sql::parser::Statement as ParsedStatement;
+use frazil_catalog::Databases;
 use frazil_common::{ByteSize, ErrorCode, Failure, NameCase};
-use futures::future::try_join_all;
-use futures::{FutureExt, Stream, TryStreamExt};
+use futures::{FutureExt, Stream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::balance::balance_scans;
-use crate::describe::Description;
+mod declare;
+mod described;
+mod physical;
+mod planned;
+mod refusals;
+
+pub use planned::{PlanRequest, Planned, PlannedQuery};
+pub(crate) use refusals::refuse_unsupported;
+
 use crate::errors::{panic_message, to_failure};
-use crate::generate::GeneratedProvider;
 use crate::lake::{
-    self, Change, ExternalTables, LakeTable, Lakes, OwnStatement, PlannedWrite, PrunedScan, PrunedScans, UploadedRows, VacuumRequest,
-    WriteFilesExec, WriteOptions, Written,
+    self, Change, ExternalTables, Lakes, OwnStatement, PlannedWrite, UploadedRows, WriteFilesExec, WriteOptions,
 };
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
-use crate::session_functions::{self, StatementContext};
+use crate::session_functions;
 use crate::session_statements::{SessionChange, session_change};
-use crate::stages::{self, Load, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace, Unload};
+use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{bindings, dialect, explain, session, session_statements, sql_types, suspects};
+use crate::{bindings, dialect, explain, session, session_statements, sql_types};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -52,14 +49,6 @@ const STACK_BYTES: usize = 512 << 20;
 const POOLED_SQL_BYTES_MAX: usize = 64 << 10;
 /// Statements in planning, those included whose time was up but whose thread still works.
 const PLANNERS_MAX: usize = 16;
-/// Compressed bytes of scanned files that one partition may have before there are more of them than slots. More cost
-/// something: at scale 10 (7 GB) four partitions a slot instead of one made q21 5.8 s of 3.8 s on two slots. Too few cost more,
-/// where a hash table grows large: q18 (5.4 GB) on one slot takes 60 s in one partition, 22 in two, 16 in three, 15 in four.
-const PARTITION_BYTES_MAX: u64 = 4 << 30;
-/// What a partition has when there are more.
-const PARTITION_BYTES: u64 = 2 << 30;
-/// More partitions a slot than this cost more than they gain.
-const PARTITIONS_PER_SLOT_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct PlannerOptions {
@@ -72,122 +61,6 @@ pub struct PlannerOptions {
     pub file_bytes: ByteSize,
     /// A data file of which more rows are deleted than this part is written anew; others get a delete file.
     pub deleted_part_max: f64,
-}
-
-pub struct PlanRequest {
-    pub sql: String,
-    /// Exact names, where unqualified ones are looked up.
-    pub database: Option<String>,
-    pub schema: Option<String>,
-    /// The databases as the session's open transaction sees them; `None` is as they are now.
-    pub lakes: Option<Arc<Lakes>>,
-    pub settings: Vec<(String, String)>,
-    /// Values for its placeholders: a column for each, a row for each run.
-    pub bindings: Option<RecordBatch>,
-    /// Rows that came with it, which it reads as [`UPLOADED_ROWS`](crate::lake::UPLOADED_ROWS).
-    pub uploaded: Option<Arc<UploadedRows>>,
-    /// Its rows are not wanted, only what they would be: placeholders may have no values.
-    pub describe_only: bool,
-    pub context: StatementContext,
-    /// Slots that the query may use.
-    pub slots: usize,
-    /// Executors that have them.
-    pub executors: usize,
-}
-
-/// What is to be done for a statement.
-pub enum Planned {
-    Query(PlannedQuery),
-    Explain {
-        query: PlannedQuery,
-        logical: String,
-        /// The plan before the cut, with statistics, where `VERBOSE` asks for it.
-        physical: Option<String>,
-    },
-    /// `EXPLAIN ANALYZE`; `verbose` wants each task's figures, too.
-    Analyze {
-        query: PlannedQuery,
-        verbose: bool,
-    },
-    /// Rows that are to be written, and the change that they are part of.
-    Write {
-        query: PlannedQuery,
-        written: Written,
-    },
-    /// A change that removes rows and writes none; `rows` is what it counts.
-    Remove {
-        written: Written,
-        rows: i64,
-    },
-    Change(Change),
-    Stage(StageAction),
-    /// Staged files that are to be loaded: a write that also reports on each of them.
-    Load {
-        query: PlannedQuery,
-        written: Written,
-        load: Load,
-    },
-    /// Staged files that are only looked at; the query reports what is wrong with them.
-    TryLoad {
-        query: PlannedQuery,
-        load: Load,
-    },
-    /// Rows that go into files of a stage.
-    Unload {
-        query: PlannedQuery,
-        unload: Unload,
-    },
-    Vacuum(VacuumRequest),
-    /// An answer that is there already.
-    Rows(RecordBatch),
-    Session(SessionChange),
-    /// Done while planning: declarations. The text tells the user.
-    Done(String),
-}
-
-impl Planned {
-    /// Whether rows of tables are written or removed.
-    pub fn changes_rows(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Remove { .. } | Self::Load { .. })
-    }
-
-    /// The columns of the answer.
-    pub fn schema(&self) -> SchemaRef {
-        match self {
-            Self::Query(query) => query.schema.clone(),
-            Self::Rows(rows) => rows.schema(),
-            Self::Write { written, .. } | Self::Remove { written, .. } => {
-                let counts = written.answer_without_rows(0).into_iter();
-                let fields: Vec<_> = counts.map(|(name, _)| Field::new(name, DataType::Int64, false)).collect();
-                Arc::new(Schema::new(fields))
-            }
-            Self::Explain { .. } | Self::Analyze { .. } => Arc::new(Schema::new(vec![
-                Field::new("plan_type", DataType::Utf8, false),
-                Field::new("plan", DataType::Utf8, false),
-            ])),
-            _ => Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)])),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub struct PlannedQuery {
-    pub plan: Arc<dyn ExecutionPlan>,
-    /// As the client sees it.
-    pub schema: SchemaRef,
-    /// For the parts that run on the coordinator.
-    pub context: Arc<TaskContext>,
-    /// Session options that executors need.
-    pub options: HashMap<String, String>,
-    pub partitions: usize,
-    /// Compressed bytes of all files it may read.
-    pub scan_bytes: u64,
-    /// What it sees, which is not expired as long as this is held.
-    pub catalogs: Arc<dyn CatalogProviderList>,
-    /// What the catalog's statistics have left out.
-    pub pruned: Vec<PrunedScan>,
-    /// With the secrets that it may use.
-    pub stores: Arc<ObjectStores>,
 }
 
 /// Plans statements over the catalog's databases.
@@ -231,11 +104,6 @@ impl Planner {
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
     pub async fn plan(self: &Arc<Self>, request: PlanRequest) -> Result<Planned, Failure> {
         self.on_deep_thread(request, async |planner, request| planner.plan_here(&request).await).await
-    }
-
-    /// What a statement would be. Nothing is changed, and its placeholders may have no values yet.
-    pub async fn describe(self: &Arc<Self>, request: PlanRequest) -> Result<Description, Failure> {
-        self.on_deep_thread(request, async |planner, request| planner.describe_here(request).await).await
     }
 
     /// Does `work` for a statement, on a thread with a large stack and within the time for planning.
@@ -283,34 +151,6 @@ impl Planner {
     /// The databases as they are now.
     pub async fn snapshot(&self) -> Result<Arc<Lakes>, Failure> {
         Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
-    }
-
-    async fn describe_here(&self, mut request: PlanRequest) -> Result<Description, Failure> {
-        request.describe_only = true;
-        if request.lakes.is_none() {
-            request.lakes = Some(self.snapshot().await?);
-        }
-        let described = Description::of(&self.plan_here(&request).await?);
-        if request.bindings.is_some() || !request.sql.contains(['?', '$', ':']) {
-            return Ok(described);
-        }
-        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
-        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
-        let lakes = request.lakes.clone().expect("it was set above");
-        let (state, _) = self.statement_state(&request, &lakes, &stores)?;
-        // What only we can read, has no placeholders.
-        let Ok(mut statement) = parse_one(&state, &request.sql) else { return Ok(described) };
-        match bindings::number_all(&mut statement)? {
-            0 => Ok(described),
-            count => {
-                let takes_rows = bindings::takes_rows(&statement);
-                let plan = plan_with_placeholders(statement, &lakes, &state).await;
-                if let Err(failure) = &plan {
-                    tracing::debug!(%failure, "types of placeholders are not known");
-                }
-                Ok(Description { takes_rows, ..described.with_parameters(count, plan.as_ref().ok()) })
-            }
-        }
     }
 
     /// A statement's own session, and the number of partitions that its settings force.
@@ -557,194 +397,6 @@ impl Planner {
             }
         }
     }
-
-    async fn plan_query(
-        &self,
-        state: &mut SessionState,
-        plan: &LogicalPlan,
-        forced: Option<usize>,
-        slots: usize,
-        stores: &Arc<ObjectStores>,
-    ) -> Result<(PlannedQuery, String), Failure> {
-        refuse_unsupported(plan)?;
-        let optimized = state.optimize(plan).map_err(|error| to_failure(&error))?;
-        let optimized = lake::answer_from_catalog(optimized).await.map_err(|error| to_failure(&error))?;
-        let planning = AssertUnwindSafe(self.plan_physical(state, &optimized, forced, slots, stores)).catch_unwind();
-        let planned = planning.await.unwrap_or_else(|panic| {
-            // Statistics come from footers, and readers panic over some malformed ones.
-            Err(Failure::internal(format!("planning panicked: {}", panic_message(&*panic))))
-        });
-        let query = match planned {
-            Ok(query) => query,
-            Err(failure) => return Err(suspects::name_file(failure, &suspects::of_plan(&optimized), state).await),
-        };
-        Ok((query, optimized.display_indent().to_string()))
-    }
-
-    async fn plan_physical(
-        &self,
-        state: &mut SessionState,
-        optimized: &LogicalPlan,
-        forced: Option<usize>,
-        slots: usize,
-        stores: &Arc<ObjectStores>,
-    ) -> Result<PlannedQuery, Failure> {
-        let scan_bytes = scanned_bytes(optimized, state).await?;
-        let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
-        let pruned = Arc::new(PrunedScans::default());
-        state.config_mut().set_extension(pruned.clone());
-        let options = state.config_mut().options_mut();
-        options.execution.target_partitions = partitions;
-        options.optimizer.repartition_file_scans = partitions > 1;
-        let physical = state.query_planner().create_physical_plan(optimized, state).await;
-        let physical = physical.map_err(|error| to_failure(&error))?;
-        // One executor runs all partitions in one process, where they take files from each other.
-        let executors =
-            state.config_options().extensions.get::<ClusterOptions>().map_or(1, |cluster| cluster.executors);
-        let physical = match executors > 1 {
-            true => balance_scans(physical, state.runtime_env()).await.map_err(|error| to_failure(&error))?,
-            false => physical,
-        };
-        Ok(PlannedQuery {
-            schema: physical.schema(),
-            plan: physical,
-            context: state.task_ctx(),
-            options: session::options_that_travel(state.config_options()),
-            partitions,
-            scan_bytes,
-            catalogs: state.catalog_list().clone(),
-            pruned: pruned.take(),
-            stores: stores.clone(),
-        })
-    }
-
-    fn choose_partitions(&self, scan_bytes: u64, slots: usize) -> usize {
-        if scan_bytes <= self.options.small_scan.0 {
-            return 1;
-        }
-        let slots = slots.max(1);
-        let base = slots * self.options.partitions_per_slot.max(1);
-        if scan_bytes / base as u64 <= PARTITION_BYTES_MAX {
-            return base;
-        }
-        let by_size = usize::try_from(scan_bytes.div_ceil(PARTITION_BYTES)).unwrap_or(usize::MAX);
-        // A multiple of the slots, so that each gets as many as the others.
-        by_size.div_ceil(slots).saturating_mul(slots).clamp(base, base.max(slots * PARTITIONS_PER_SLOT_MAX))
-    }
-
-    /// Declares an external table, which `declared` is the statement of, or takes a declaration back.
-    async fn declare(
-        &self,
-        ddl: DdlStatement,
-        declared: Option<CreateExternalTableStatement>,
-        state: SessionState,
-    ) -> Result<String, Failure> {
-        let (ddl, done, name, definition) = match ddl {
-            DdlStatement::CreateExternalTable(mut table) => {
-                self.check_external_table(&mut table)?;
-                let done = format!("table {} created", table.name);
-                let name = lake::resolve(table.name.clone(), &state);
-                let parts = [&*name.catalog, &*name.schema, &*name.table];
-                let exists = self.external.has(&name.catalog, &name.schema, &name.table);
-                let definition = match declared.filter(|_| !(exists && table.if_not_exists)) {
-                    Some(declared) => Some(lake::definition_of(&declared, parts, &table)?),
-                    None => None,
-                };
-                (DdlStatement::CreateExternalTable(table), done, name, definition)
-            }
-            DdlStatement::DropTable(table) => {
-                let done = format!("table {} dropped", table.name);
-                let name = lake::resolve(table.name.clone(), &state);
-                (DdlStatement::DropTable(table), done, name, None)
-            }
-            other => return Err(not_supported(&other.name().to_lowercase())),
-        };
-        // Catalogs are shared by all statements, so what this session declares stays.
-        let context = SessionContext::new_with_state(state);
-        let (location, declared, suspects) = match &ddl {
-            DdlStatement::CreateExternalTable(table) => {
-                let suspects = suspects::of_declaration(table, &context.state());
-                (table.locations.join(", "), Some(table.name.clone()), suspects)
-            }
-            _ => (String::new(), None, vec![]),
-        };
-        let declaring = AssertUnwindSafe(context.execute_logical_plan(LogicalPlan::Ddl(ddl))).catch_unwind();
-        let declared_or_not = declaring.await.unwrap_or_else(|panic| {
-            // Declaring reads footers, and readers panic over some malformed ones.
-            let message = format!("a file cannot be read: {}", panic_message(&*panic));
-            Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::FileCorrupt, message)))
-        });
-        if let Err(error) = declared_or_not {
-            let mut failure = suspects::name_file(to_failure(&error), &suspects, &context.state()).await;
-            if !location.is_empty() && failure.code != ErrorCode::DuplicateTable && !failure.message.contains(&location)
-            {
-                failure.message = format!("location {location:?}: {}", failure.message);
-            }
-            return Err(failure);
-        }
-        if let Some(name) = declared.clone() {
-            self.refuse_empty_table(&context, name, &location).await?;
-        }
-        let kept = match (definition, declared) {
-            (Some(definition), _) => {
-                let table = ExternalTable { schema: name.schema.to_string(), name: name.table.to_string(), definition };
-                self.external.keep(&name.catalog, table).await
-            }
-            (None, Some(_)) => Ok(()),
-            (None, None) => self.external.forget(&name.catalog, &name.schema, &name.table).await,
-        };
-        kept.map_err(Failure::from)?;
-        Ok(done)
-    }
-
-    /// A table without columns comes of a location without files that say what they hold.
-    async fn refuse_empty_table(
-        &self,
-        context: &SessionContext,
-        name: TableReference,
-        location: &str,
-    ) -> Result<(), Failure> {
-        let provider = context.table_provider(name.clone()).await.map_err(|error| to_failure(&error))?;
-        if !provider.schema().fields().is_empty() {
-            return Ok(());
-        }
-        context.deregister_table(name).map_err(|error| to_failure(&error))?;
-        let message = format!("location {location:?} has no file with columns");
-        Err(Failure::new(ErrorCode::FileUnavailable, message))
-    }
-
-    fn check_external_table(&self, table: &mut CreateExternalTable) -> Result<(), Failure> {
-        let format = table.file_type.to_ascii_uppercase();
-        if !["PARQUET", "CSV", "JSON", "NDJSON"].contains(&format.as_str()) {
-            return Err(not_supported(&format!("a table stored as {}", table.file_type)));
-        }
-        if table.unbounded {
-            return Err(not_supported("an unbounded table"));
-        }
-        // Options of formats only: those of stores hold credentials and endpoints, which are the operator's.
-        if let Some(key) = table.options.keys().find(|key| !key.to_ascii_lowercase().starts_with("format.")) {
-            let message = format!("option {key:?} of table {} is not known: only format options are", table.name);
-            return Err(Failure::new(ErrorCode::InvalidArgument, message));
-        }
-        for location in &mut table.locations {
-            *location = self.storage.check_location(location)?;
-        }
-        Ok(())
-    }
-}
-
-/// The logical plan of a query or a write whose placeholders, which are numbered, have no values.
-async fn plan_with_placeholders(
-    mut statement: ParsedStatement,
-    lakes: &Arc<Lakes>,
-    state: &SessionState,
-) -> Result<LogicalPlan, Failure> {
-    lake::look_back(&mut statement, lakes, state).await?;
-    lake::take_cluster_by(&mut statement);
-    lake::put_defaults(&mut statement, lakes, state)?;
-    lake::take_out_values(&mut statement, state).await?;
-    let (statement, _) = lake::as_merge(statement)?;
-    state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))
 }
 
 async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {
@@ -777,61 +429,4 @@ fn parse_one(state: &SessionState, sql: &str) -> Result<ParsedStatement, Failure
         }
         _ => to_failure(&error),
     })
-}
-
-/// Anything but reading.
-pub(crate) fn refuse_unsupported(plan: &LogicalPlan) -> Result<(), Failure> {
-    let mut refused = None;
-    let visited = plan.apply_with_subqueries(|node| {
-        refused = match node {
-            LogicalPlan::Dml(dml) => Some(dml.op.to_string().to_lowercase()),
-            LogicalPlan::Copy(_) => Some("copy".to_owned()),
-            LogicalPlan::Ddl(ddl) => Some(ddl.name().to_lowercase()),
-            LogicalPlan::Statement(statement) => Some(statement.name().to_lowercase()),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        Ok(TreeNodeRecursion::Stop)
-    });
-    visited.map_err(|error| to_failure(&error))?;
-    refused.map_or(Ok(()), |what| Err(not_supported(&what)))
-}
-
-fn not_supported(what: &str) -> Failure {
-    Failure::new(ErrorCode::NotSupported, format!("{what} is not supported"))
-}
-
-/// Compressed bytes of the files that the scans read, as far as the catalog's statistics tell; a file counted for each of them.
-/// Of generated tables, what they would have.
-async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
-    let (mut tables, mut lakes) = (Vec::new(), Vec::new());
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-        {
-            if provider.downcast_ref::<LakeTable>().is_some() {
-                lakes.push((provider.clone(), scan.filters.clone()));
-            }
-            tables.push(provider);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    visited.map_err(|error| to_failure(&error))?;
-    let mut urls: HashMap<&str, (&ListingTable, &ListingTableUrl, u64)> = HashMap::new();
-    let listed = tables.iter().filter_map(|provider| provider.downcast_ref::<ListingTable>());
-    for (table, url) in listed.flat_map(|table| table.table_paths().iter().map(move |url| (table, url))) {
-        urls.entry(url.as_str()).or_insert((table, url, 0)).2 += 1;
-    }
-    // Together, since each waits for its directory; the listings stay in the statement's cache.
-    let sizes = urls.into_values().map(|(table, url, times)| async move {
-        let store = state.runtime_env().object_store(url)?;
-        let files = url.list_all_files(state, store.as_ref(), &table.options().file_extension).await?;
-        let bytes: u64 = files.try_fold(0, async |sum, file| Ok(sum + file.size)).await?;
-        Result::<u64, DataFusionError>::Ok(bytes * times)
-    });
-    let sizes = try_join_all(sizes).await.map_err(|error| to_failure(&error))?;
-    let lakes = lakes.iter().filter_map(|(provider, filters)| Some((provider.downcast_ref::<LakeTable>()?, filters)));
-    let lakes = lakes.map(|(table, filters)| table.bytes(filters));
-    let lakes = try_join_all(lakes).await.map_err(|error| to_failure(&error))?;
-    let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
-    Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
 }

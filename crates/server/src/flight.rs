@@ -108,7 +108,9 @@ impl FlightService for Flight {
             Command::CommandPreparedStatementQuery(query) => prepared::info(&self.door, &client, query).await,
             other => catalog::info(&self.door, &client, other, descriptor.cmd.clone()),
         };
-        Ok(Response::new(info.map_err(status::of)?.with_descriptor(descriptor)))
+        let mut response = Response::new(info.map_err(status::of)?.with_descriptor(descriptor));
+        identity::ask_for_cookies(&mut response, &client);
+        Ok(response)
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {

@@ -120,6 +120,10 @@ async fn set_session_options(
     client: Client,
     body: Bytes,
 ) -> Result<Response<Answers<arrow_flight::Result>>, Failure> {
+    if client.session.is_none() && !client.keeps_session {
+        let message = "the client has no session and keeps no cookies, so the options would be without effect: log in, or switch cookies on";
+        return Err(Failure::new(ErrorCode::UndefinedSession, message));
+    }
     let (session, begun) = match client.session {
         Some(session) => (session, false),
         None => (client.caller.open_session(None, None, Vec::new())?, true),

@@ -122,7 +122,7 @@ async fn tables(client: &Client, command: CommandGetTables) -> Result<RecordBatc
             },
             false => Arc::new(Schema::empty()),
         };
-        builder.append(database, schema, table, kind, &columns).map_err(failed)?;
+        builder.append(database, schema, table, kind, &rows::plain(&columns)).map_err(failed)?;
     }
     builder.build().map_err(failed)
 }

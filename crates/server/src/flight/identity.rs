@@ -28,10 +28,15 @@ const AUTHORIZATION: &str = "authorization";
 /// What the specification calls it.
 const COOKIE: &str = "arrow_flight_session_id";
 
+/// The cookie of clients that have no session: by sending it back, one shows that it keeps cookies.
+const NO_SESSION: &str = "none";
+
 /// The client of a call, logged in.
 pub struct Client {
     pub caller: Caller,
     pub session: Option<SessionId>,
+    /// Whether it could be told a session: by its token, or by a cookie.
+    pub keeps_session: bool,
 }
 
 impl Door {
@@ -40,7 +45,9 @@ impl Door {
     }
 
     async fn identify(&self, metadata: &MetadataMap) -> Result<Client, Failure> {
-        let cookie = match cookie(metadata) {
+        let sent = cookie(metadata);
+        let keeps_session = sent.is_some();
+        let cookie = match sent.filter(|token| token != NO_SESSION) {
             Some(token) => Some(self.statements.by_token(&token, Purpose::Session)?),
             None => None,
         };
@@ -50,7 +57,7 @@ impl Door {
                 Ok((caller, session)) => {
                     let own = cookie.filter(|(by_cookie, _)| by_cookie.principal() == caller.principal());
                     let session = own.map_or(session, |(_, session)| session);
-                    return Ok(Client { caller, session: Some(session) });
+                    return Ok(Client { caller, session: Some(session), keeps_session: true });
                 }
                 Err(failure) if failure.code == ErrorCode::ExpiredToken => return Err(failure),
                 // None of our tokens; it may be one of its user's.
@@ -59,7 +66,7 @@ impl Door {
         }
         let credentials = match shown {
             Shown::Nothing => match cookie {
-                Some((caller, session)) => return Ok(Client { caller, session: Some(session) }),
+                Some((caller, session)) => return Ok(Client { caller, session: Some(session), keeps_session }),
                 None => Credentials::None,
             },
             Shown::Credentials(credentials) => credentials,
@@ -67,7 +74,7 @@ impl Door {
         };
         let caller = self.statements.log_in(credentials).await?;
         let session = cookie.filter(|(by_cookie, _)| by_cookie.principal() == caller.principal());
-        Ok(Client { caller, session: session.map(|(_, session)| session) })
+        Ok(Client { caller, session: session.map(|(_, session)| session), keeps_session })
     }
 
     /// Logs a client in, and opens a session for it. The token comes as metadata, as clients expect, and as the answer's payload.
@@ -89,6 +96,15 @@ impl Door {
         let value = format!("Bearer {token}").parse().map_err(|_| status::of(Failure::internal("a token as text")))?;
         response.metadata_mut().insert(AUTHORIZATION, value);
         Ok(response)
+    }
+}
+
+/// Asks a client whether it keeps cookies, by a cookie.
+pub fn ask_for_cookies<T>(response: &mut Response<T>, client: &Client) {
+    if !client.keeps_session
+        && let Ok(value) = format!("{COOKIE}={NO_SESSION}; Path=/; HttpOnly").parse()
+    {
+        response.metadata_mut().insert("set-cookie", value);
     }
 }
 

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use frazil_common::{Failure, Principal};
 use prost_types::Timestamp;
 
+use super::rows::plain;
 use super::sealed::{Content, Sealer};
 
 /// A schema as an encapsulated IPC message.
 pub fn schema_bytes(schema: &Schema) -> Result<Bytes, Failure> {
     let options = IpcWriteOptions::default();
-    let message: Result<IpcMessage, _> = SchemaAsIpc::new(schema, &options).try_into();
+    let message: Result<IpcMessage, _> = SchemaAsIpc::new(&plain(schema), &options).try_into();
     message.map(|IpcMessage(bytes)| bytes).map_err(|error| Failure::internal(format!("a schema as a message: {error}")))
 }
 

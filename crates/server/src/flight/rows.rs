@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
@@ -19,6 +19,7 @@ use super::{Answers, status};
 
 /// Bytes that views may keep alive beside their own before they are copied together.
 const VIEW_SLACK_BYTES: usize = 64 << 10;
+const OUR_METADATA: [&str; 2] = ["FRAZIL:", "PARQUET:"];
 
 /// The schema's message, and those of the batches. A failure, or a panic, ends the call with its status.
 pub fn encode(
@@ -30,7 +31,7 @@ pub fn encode(
         Err(failure) => Err(FlightError::Tonic(Box::new(status::of(failure)))),
     });
     let encoder = FlightDataEncoderBuilder::new()
-        .with_schema(schema)
+        .with_schema(Arc::new(plain(&schema)))
         // Dictionaries stay what they are, as the schema says.
         .with_dictionary_handling(DictionaryHandling::Resend)
         .build(batches);
@@ -39,6 +40,20 @@ pub fn encode(
         Err(_) => Err(status::of(Failure::internal("panic while rows were encoded"))),
     });
     Response::new(messages.boxed())
+}
+
+/// Without what our own readers have noted on columns: it means nothing elsewhere.
+pub fn plain(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| {
+        let is_ours = |key: &String| OUR_METADATA.iter().any(|prefix| key.starts_with(prefix));
+        if !field.metadata().keys().any(is_ours) {
+            return field.clone();
+        }
+        let mut kept = field.metadata().clone();
+        kept.retain(|key, _| !is_ours(key));
+        Arc::new(field.as_ref().clone().with_metadata(kept))
+    });
+    Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
 /// Rows that are there already.
