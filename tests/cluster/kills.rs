@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use self::model::{Model, Step};
+use self::model::{FILES, Model, Step};
 use crate::random_queries::seed_or;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Options};
@@ -97,7 +97,7 @@ async fn kill(kills: usize, seed: u64) {
             refused: 0,
         })
         .collect();
-    create_tables(&cluster).await;
+    create_tables(&cluster, scratch.path()).await;
     let mut report = Report::default();
     let started = Instant::now();
     for round in 0..kills {
@@ -128,9 +128,20 @@ async fn kill(kills: usize, seed: u64) {
     assert!(kills < 200 || reached.count() == points.len(), "not every point was reached: {report:?}");
 }
 
-async fn create_tables(cluster: &Cluster) {
-    let own = (0..CLIENTS).map(|client| format!("create table c{client} (k bigint not null, v bigint)"));
-    for sql in own.chain(["create table shared (client int, row bigint)".to_owned()]) {
+/// And a stage of files for each client.
+async fn create_tables(cluster: &Cluster, scratch: &Path) {
+    let mut statements = vec!["create table shared (client int, row bigint)".to_owned()];
+    for client in 0..CLIENTS {
+        let stage = scratch.join(format!("st{client}"));
+        std::fs::create_dir(&stage).expect("it is ours");
+        for file in 0..FILES {
+            std::fs::write(stage.join(format!("{file}.csv")), Model::staged(file)).expect("it is ours");
+        }
+        statements.push(format!("create table c{client} (k bigint not null, v bigint)"));
+        statements.push(format!("create table l{client} (k bigint, v bigint)"));
+        statements.push(format!("create stage st{client} url = '{}/' file_format = (type = csv)", stage.display()));
+    }
+    for sql in statements {
         cluster.run(&Request::new(&sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 }
@@ -314,6 +325,7 @@ impl Writer {
             Model::sums_of(&format!("s{n}")),
             format!("select count(*) from d{n}.information_schema.schemata where schema_name = 'public'"),
             Model::sums_of(&format!("v{n}")),
+            Model::sums_of(&format!("l{n}")),
             shared,
         ] {
             let answer = match self.client.arrow(&Request::new(&sql).partitions(2)).await {
@@ -341,6 +353,7 @@ fn shown(model: &Model) -> Vec<Option<Vec<i64>>> {
         model.side.as_ref().map(Model::sums),
         model.has_database.then(|| vec![1]),
         model.has_view.then(|| Model::sums(&model.rows)),
+        Some(Model::sums(&model.loaded_rows())),
         Some(vec![model.shared.len() as i64, model.shared.iter().sum(), mixed]),
     ]
 }

@@ -29,6 +29,7 @@ mod load;
 mod membership;
 mod merges;
 mod names;
+mod nested_writes;
 mod optimize;
 mod postgres;
 mod pruning;

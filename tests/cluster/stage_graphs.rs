@@ -46,6 +46,7 @@ async fn the_22_queries_are_cut_as_before() {
             schema: None,
             lakes: None,
             settings,
+            uploaded: None,
             bindings: None,
             describe_only: false,
             context: Default::default(),

@@ -107,6 +107,32 @@ frazil("INSERT INTO t (k, title, day) VALUES (30000, 'last', 7)")
 same("columns that Frazil dropped and added", "SELECT count(*), count(day), sum(day), max(title), count(note) FROM t")
 duck("CREATE TABLE u AS SELECT k, [k, k + 1] AS pair, {'a': k} AS s FROM t WHERE k < 50")
 same("a nested table of DuckDB's", "SELECT count(*), sum(pair[2]) FROM u")
+same("nested conditions", "SELECT sum(k) FROM u WHERE s.a > 20 AND pair[1] < 40")
+frazil("INSERT INTO u VALUES (100, [1, 2], {'a': 7}), (101, NULL, {'a': NULL})")
+frazil("INSERT INTO u SELECT value, make_array(value, -value), named_struct('a', value * 2) FROM generate_series(200, 300)")
+frazil("UPDATE u SET pair = [8, 9], s = {'a': 70} WHERE k = 5")
+NESTED = "SELECT k, pair[1], pair[2], s.a FROM u WHERE k < 10 OR k BETWEEN 100 AND 210 OR k > 290 ORDER BY k"
+same("constants in a nested table", NESTED)
+duck("INSERT INTO u VALUES (500, [50, 51], {'a': 52})", "UPDATE u SET s = {'a': -1} WHERE k = 100")
+same("what DuckDB changed in a nested table", NESTED)
+duck("ALTER TABLE u RENAME COLUMN s.a TO b", "ALTER TABLE u ADD COLUMN s.c VARCHAR")
+same("renamed and added fields of a struct", "SELECT k, s.b, s.c FROM u WHERE k NOT BETWEEN 10 AND 290 ORDER BY k")
+same("a condition on a renamed field", "SELECT k, s.b FROM u WHERE s.b > 590 ORDER BY k")
+frazil("INSERT INTO u VALUES (600, [60], {'b': 61, 'c': 'of Frazil'})")
+duck("INSERT INTO u VALUES (601, [61], {'b': 62, 'c': 'of DuckDB'})", "ALTER TABLE u DROP COLUMN s.b", "ALTER TABLE u ADD COLUMN s.b BIGINT")
+frazil("INSERT INTO u VALUES (602, [62], {'c': 'again', 'b': 63})")
+same("a field of a dropped one's name", "SELECT k, s.b, s.c FROM u WHERE k NOT BETWEEN 10 AND 290 ORDER BY k")
+frazil("OPTIMIZE u")
+same("a nested table that Frazil compacted", "SELECT k, pair[1], s.b, s.c FROM u WHERE k NOT BETWEEN 10 AND 290 ORDER BY k")
+frazil(
+    "CREATE TABLE v AS SELECT MAP {'a': 1, 'b': 2} AS m, [{'x': 1, 'y': ['p', 'q']}, {'x': NULL, 'y': NULL}] AS l, "
+    "{'s': {'t': [1.5, 2.5]}} AS d"
+)
+frazil("INSERT INTO v VALUES (MAP {'c': 3}, [{'x': 2, 'y': ['r']}], {'s': {'t': NULL}}), (NULL, NULL, NULL)")
+PARTS = "SELECT m['a'], m['c'], l[1]['x'], l[1]['y'][1], l[2]['x'], d['s']['t'][2] FROM v ORDER BY 1, 2, 3"
+same("maps, lists of structs, structs of structs", PARTS)
+duck("INSERT INTO v SELECT m, l, d FROM v WHERE m IS NOT NULL")
+same("those that DuckDB copied", PARTS)
 same("conditions on a file's statistics", "SELECT count(*), min(k) FROM t WHERE k > 19000")
 
 ALL = "SELECT count(*), sum(k), count(title), max(title), count(note) FROM"

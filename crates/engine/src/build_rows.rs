@@ -23,20 +23,17 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::hash_utils::RandomState;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    RecordBatchStream, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::metrics::BaselineMetrics;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, RecordBatchStream};
 use frazil_common::Failure;
 use frazil_exchange::{ExchangeReadExec, to_datafusion};
 use futures::{Stream, StreamExt};
+
+use crate::per_partition::{PartitionWork, PerPartitionExec, Place};
 
 /// The last column of a numbered build side, and of what a join over one emits.
 pub const ROW_NUMBER: &str = "__frazil_build_row";
@@ -56,23 +53,18 @@ pub fn is_numbered(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// Adds a column that tells each row of a stage from all others.
-#[derive(Debug)]
-pub struct NumberRowsExec {
-    input: Arc<dyn ExecutionPlan>,
+pub type NumberRowsExec = PerPartitionExec<NumberRows>;
+
+#[derive(Clone, Debug)]
+pub struct NumberRows {
     /// The stage's numbers of this task's partitions; in the coordinator's plan, of all.
     partitions: Vec<u32>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 impl NumberRowsExec {
     /// `partitions`: the number that each of the input's partitions has among all tasks of the stage.
     pub fn new(input: Arc<dyn ExecutionPlan>, partitions: Vec<u32>) -> Self {
-        let mut fields: Vec<Arc<Field>> = input.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(ROW_NUMBER, DataType::UInt64, false)));
-        let schema = Arc::new(Schema::new_with_metadata(fields, input.schema().metadata().clone()));
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        Self { properties: plain_properties(schema, partitioning), input, partitions, metrics: Default::default() }
+        Self::of(input, NumberRows { partitions })
     }
 
     pub fn over(input: Arc<dyn ExecutionPlan>) -> Self {
@@ -81,59 +73,22 @@ impl NumberRowsExec {
     }
 }
 
-fn plain_properties(schema: SchemaRef, partitioning: Partitioning) -> Arc<PlanProperties> {
-    let equivalence = EquivalenceProperties::new(schema);
-    Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded))
-}
+impl PartitionWork for NumberRows {
+    const NAME: &'static str = "NumberRowsExec";
+    const EMISSION: EmissionType = EmissionType::Incremental;
 
-impl DisplayAs for NumberRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NumberRowsExec")
-    }
-}
-
-impl ExecutionPlan for NumberRowsExec {
-    fn name(&self) -> &'static str {
-        "NumberRowsExec"
+    fn schema(&self, input: &SchemaRef) -> SchemaRef {
+        let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(ROW_NUMBER, DataType::UInt64, false)));
+        Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.partitions.clone())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let number = self.partitions.get(partition).copied();
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let number = self.partitions.get(place.partition).copied();
         let number = number.ok_or_else(|| internal("a partition of numbered rows has no number itself"))?;
-        let input = self.input.execute(partition, context)?;
-        let counted = BaselineMetrics::new(&self.metrics, partition);
-        Ok(Box::pin(Numbering { schema: self.schema(), input, next: u64::from(number) << ROW_BITS, counted }))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        let (input, next) = (place.rows()?, u64::from(number) << ROW_BITS);
+        let counted = BaselineMetrics::new(place.metrics, place.partition);
+        Ok(Box::pin(Numbering { schema: place.schema, input, next, counted }))
     }
 }
 
@@ -177,85 +132,58 @@ pub enum Verdict {
 
 /// Lets each numbered row through once, or not at all, and takes its number away. Reads the exchange that the tasks of the
 /// join's stage write, dealt by the rows' numbers.
-#[derive(Debug)]
-pub struct SettleRowsExec {
-    input: Arc<dyn ExecutionPlan>,
+pub type SettleRowsExec = PerPartitionExec<SettleRows>;
+
+#[derive(Clone, Debug)]
+pub struct SettleRows {
     pub verdict: Verdict,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+    /// The input's without the row numbers.
+    schema: SchemaRef,
 }
 
 impl SettleRowsExec {
     /// `schema`: the input's without the row numbers.
     pub fn new(input: Arc<dyn ExecutionPlan>, verdict: Verdict, schema: SchemaRef) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        Self { properties: plain_properties(schema, partitioning), input, verdict, metrics: Default::default() }
+        Self::of(input, SettleRows { verdict, schema })
     }
+}
 
+impl SettleRows {
     /// How many tasks' word it takes.
-    fn tasks_needed(&self) -> Result<u32> {
+    fn tasks_needed(&self, input: &dyn ExecutionPlan) -> Result<u32> {
         match self.verdict {
             Verdict::AnyTask => Ok(1),
             Verdict::EveryTask => {
-                let read = self.input.downcast_ref::<ExchangeReadExec>();
+                let read = input.downcast_ref::<ExchangeReadExec>();
                 read.and_then(ExchangeReadExec::producers).ok_or_else(|| internal("rows are settled above an exchange"))
             }
         }
     }
 }
 
-impl DisplayAs for SettleRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl PartitionWork for SettleRows {
+    const NAME: &'static str = "SettleRowsExec";
+    const EMISSION: EmissionType = EmissionType::Incremental;
+
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.verdict {
             Verdict::AnyTask => "SettleRowsExec: by any task",
             Verdict::EveryTask => "SettleRowsExec: by every task",
         })
     }
-}
 
-impl ExecutionPlan for SettleRowsExec {
-    fn name(&self) -> &'static str {
-        "SettleRowsExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.verdict, self.schema())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let needed = self.tasks_needed()?;
-        let reservation = MemoryConsumer::new(format!("SettleRowsExec[{partition}]")).register(context.memory_pool());
-        let input = self.input.execute(partition, context)?;
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let needed = self.tasks_needed(place.input.as_ref())?;
+        let reservation = MemoryConsumer::new(format!("{}[{}]", Self::NAME, place.partition));
+        let reservation = reservation.register(place.context.memory_pool());
+        let input = place.rows()?;
         let seen = HashMap::with_hasher(RandomState::with_seed(SETTLED_SEED));
-        let counted = BaselineMetrics::new(&self.metrics, partition);
-        Ok(Box::pin(Settling { schema: self.schema(), input, needed, seen, reservation, counted }))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        let counted = BaselineMetrics::new(place.metrics, place.partition);
+        Ok(Box::pin(Settling { schema: place.schema, input, needed, seen, reservation, counted }))
     }
 }
 

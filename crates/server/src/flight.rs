@@ -67,7 +67,7 @@ struct Door {
 }
 
 /// The service as routes, to be merged with those of HTTP.
-pub fn router(statements: StatementService) -> Router {
+pub fn router<S: Clone + Send + Sync + 'static>(statements: StatementService) -> Router<S> {
     let door = Door { statements, sealer: Sealer::new(), streams: Arc::default(), transactions: Transactions::default() };
     let service = FlightServiceServer::new(Flight { door: Arc::new(door) })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -80,11 +80,11 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .route("/api/v2/stages/files", get(stages::list))
         .route("/api/v2/health", get(health))
         .route("/api/v2/cluster", get(cluster))
+        .merge(flight)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(catch_panics))
         .with_state(Arc::new(Door { statements, options }))
-        .merge(flight)
 }
 
 #[derive(Serialize)]

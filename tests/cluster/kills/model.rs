@@ -26,6 +26,8 @@ pub struct Model {
     pub has_view: bool,
     /// Rows of ours in `shared`.
     pub shared: BTreeSet<i64>,
+    /// Files of the stage `stN` that `lN (k bigint, v bigint)` has loaded.
+    pub loaded: BTreeSet<i64>,
     next_key: i64,
 }
 
@@ -41,6 +43,10 @@ pub struct Step {
 
 /// Beyond it a table is emptied soon.
 const ROWS_MAX: usize = 4000;
+
+/// Of a client's stage.
+pub const FILES: i64 = 6;
+const ROWS_OF_A_FILE: i64 = 700;
 
 impl Model {
     pub fn new(client: usize) -> Self {
@@ -60,12 +66,42 @@ impl Model {
         )
     }
 
+    /// A file of a client's stage, as CSV.
+    pub fn staged(file: i64) -> String {
+        Self::rows_of(file).map(|(k, v)| format!("{k},{v}\n")).collect()
+    }
+
+    fn rows_of(file: i64) -> impl Iterator<Item = (i64, i64)> {
+        (file * ROWS_OF_A_FILE..(file + 1) * ROWS_OF_A_FILE).map(move |k| (k, k % 997 + file))
+    }
+
+    /// What `lN` holds.
+    pub fn loaded_rows(&self) -> BTreeMap<i64, i64> {
+        self.loaded.iter().flat_map(|file| Self::rows_of(*file)).collect()
+    }
+
+    /// Some files, or all that are not loaded; what is loaded already is left out by the statement itself.
+    fn load(&mut self, random: &mut StdRng) -> (&'static str, String) {
+        let n = self.client;
+        if self.loaded.len() as i64 == FILES {
+            self.loaded.clear();
+            return ("truncate loaded", format!("truncate table l{n}"));
+        }
+        if random.random_range(0..3) == 0 {
+            self.loaded = (0..FILES).collect();
+            return ("copy into, all", format!("copy into l{n} from @st{n}"));
+        }
+        let (a, b) = (random.random_range(0..FILES), random.random_range(0..FILES));
+        self.loaded.extend([a, b]);
+        ("copy into", format!("copy into l{n} from @st{n} files = ('{a}.csv', '{b}.csv')"))
+    }
+
     pub fn step(&self, random: &mut StdRng) -> Step {
         let n = self.client;
         let mut after = self.clone();
         let table = format!("c{n}");
         let mut before = Vec::new();
-        let (kind, sql) = match random.random_range(0..23) {
+        let (kind, sql) = match random.random_range(0..27) {
             0..=3 => ("insert values", after.insert_values(&table, random)),
             4..=6 if !self.rows.is_empty() && self.rows.len() < ROWS_MAX => {
                 let (offset, factor) = (self.next_key, random.random_range(2..5));
@@ -162,6 +198,7 @@ impl Model {
                 );
                 ("merge", merge)
             }
+            21..=24 => after.load(random),
             _ => {
                 let row = after.append();
                 ("append", format!("insert into shared values ({n}, {row})"))

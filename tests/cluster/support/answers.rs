@@ -66,6 +66,11 @@ fn logical_type(kind: &DataType) -> DataType {
         DataType::Struct(fields) => DataType::Struct(
             fields.iter().map(|f| Arc::new(Field::new(f.name(), logical_type(f.data_type()), true))).collect(),
         ),
+        DataType::Map(entries, sorted) => {
+            let DataType::Struct(parts) = entries.data_type() else { return kind.clone() };
+            let parts = DataType::Struct(parts.iter().map(|part| item(part)).collect());
+            DataType::Map(Arc::new(Field::new("entries", parts, false)), *sorted)
+        }
         other => other.clone(),
     }
 }

@@ -1,5 +1,5 @@
-//! `frazil bench load`: rows into tables. `CREATE TABLE AS SELECT` against single-process DataFusion's `COPY … TO` over the same
-//! Parquet files, in turn; and what an `INSERT` of one row takes, alone and beside others.
+//! `frazil bench load`: rows into tables. `CREATE TABLE AS SELECT` and `COPY INTO` against single-process DataFusion's `COPY … TO` over
+//! the same Parquet files, in turn; and what an `INSERT` of one row takes, alone and beside others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ use crate::tpch::schema_name;
 /// What both sides compress with.
 const COPY_OPTIONS: &str = "OPTIONS ('format.compression' 'zstd(1)')";
 const CREATE: &str = "CREATE TABLE copy AS SELECT * FROM lineitem";
+/// Before `COPY INTO`: it is not measured.
+const EMPTY: &str = "CREATE TABLE copy AS SELECT * FROM lineitem LIMIT 0";
+const COPY: &str = "COPY INTO copy FROM @lines PATTERN = '.*[.]parquet'";
 /// Connections that insert at the same time.
 const WRITERS: usize = 16;
 
@@ -67,14 +70,19 @@ pub async fn run(config: Config, request: LoadRequest) -> Result<(), CommandErro
 }
 
 #[derive(Default)]
+struct Turns {
+    /// Milliseconds of each.
+    times: Vec<f64>,
+    /// That the last one has written.
+    bytes: u64,
+}
+
+#[derive(Default)]
 struct Report {
     rows: u64,
-    /// Milliseconds of each turn.
-    single: Vec<f64>,
-    cluster: Vec<f64>,
-    /// Of what the last turns have written.
-    single_bytes: u64,
-    cluster_bytes: u64,
+    single: Turns,
+    create: Turns,
+    copy: Turns,
     peaks: Vec<(String, Option<ByteSize>)>,
     insert_alone: Vec<f64>,
     insert_beside: Vec<f64>,
@@ -95,35 +103,31 @@ async fn measure(
     client.query(&format!("CREATE EXTERNAL TABLE lineitem STORED AS PARQUET LOCATION '{lines}'"), &context).await?;
     let output = source.join("copy");
     let copy = format!("COPY (SELECT * FROM lineitem) TO '{}/' STORED AS PARQUET {COPY_OPTIONS}", output.display());
+    let stage = format!("CREATE STAGE lines URL = '{lines}' FILE_FORMAT = (TYPE = PARQUET)");
+    client.query(&stage, &context).await?;
     for turn in 0..request.runs {
         settle().await;
         let ended = single.query(&copy, request.executors * request.slots, false).await;
-        report.single_bytes = bytes_below(&output);
+        report.single.bytes = bytes_below(&output);
         let removed = std::fs::remove_dir_all(&output);
-        report.single.push(ended?.ms);
+        report.single.times.push(ended?.ms);
         removed.map_err(CommandError::doing(format_args!("removing {output:?}")))?;
 
         settle().await;
         let started = Instant::now();
         let answer = client.query_json(CREATE, &context).await?;
-        report.cluster.push(started.elapsed().as_secs_f64() * 1e3);
+        report.create.times.push(started.elapsed().as_secs_f64() * 1e3);
         report.rows = number(&answer, 0)?;
-        let files =
-            client.query_json("SELECT sum(rows), sum(bytes), min(path) FROM table_files('copy')", &context).await?;
-        if number(&files, 0)? != report.rows {
-            return Err(CommandError::Failed(format!(
-                "{} rows were written, {} are there",
-                report.rows,
-                number(&files, 0)?
-            )));
-        }
-        report.cluster_bytes = number(&files, 1)?;
-        client.query("DROP TABLE copy", &context).await?;
-        // A dropped table's files are kept, since it can be restored.
-        if let Some(directory) = files["data"][0][2].as_str().and_then(|path| Path::new(path).parent()) {
-            std::fs::remove_dir_all(directory).map_err(CommandError::doing(format_args!("removing {directory:?}")))?;
-        }
-        eprintln!("turn {}: single {:.0} ms, cluster {:.0} ms", turn + 1, report.single[turn], report.cluster[turn]);
+        report.create.bytes = remove_copy(&client, &context, report.rows).await?;
+
+        client.query(EMPTY, &context).await?;
+        settle().await;
+        let started = Instant::now();
+        client.query_json(COPY, &context).await?;
+        report.copy.times.push(started.elapsed().as_secs_f64() * 1e3);
+        report.copy.bytes = remove_copy(&client, &context, report.rows).await?;
+        let [single, create, copy] = [&report.single, &report.create, &report.copy].map(|turns| turns.times[turn]);
+        eprintln!("turn {}: single {single:.0} ms, CREATE TABLE AS {create:.0} ms, COPY INTO {copy:.0} ms", turn + 1);
     }
     let peak = |name: &str, pid| (name.to_owned(), memory::peak_of(pid));
     report.peaks.push(peak(single.process().name(), single.process().pid()));
@@ -132,6 +136,21 @@ async fn measure(
         measure_inserts(request.inserts, &client, &mut report).await?;
     }
     Ok(report)
+}
+
+/// Drops the table, which must have so many rows. Returns the bytes of its files.
+async fn remove_copy(client: &Client, context: &StatementContext, rows: u64) -> Result<u64, CommandError> {
+    let files = client.query_json("SELECT sum(rows), sum(bytes), min(path) FROM table_files('copy')", context).await?;
+    let found = number(&files, 0)?;
+    if found != rows {
+        return Err(CommandError::Failed(format!("{rows} rows are to be written, {found} are there")));
+    }
+    client.query("DROP TABLE copy", context).await?;
+    // A dropped table's files are kept, since it can be restored.
+    if let Some(directory) = files["data"][0][2].as_str().and_then(|path| Path::new(path).parent()) {
+        std::fs::remove_dir_all(directory).map_err(CommandError::doing(format_args!("removing {directory:?}")))?;
+    }
+    number(&files, 1)
 }
 
 async fn measure_inserts(inserts: usize, client: &Client, report: &mut Report) -> Result<(), CommandError> {
@@ -168,14 +187,21 @@ async fn measure_inserts(inserts: usize, client: &Client, report: &mut Report) -
     }
 }
 
+impl Turns {
+    fn median(&self) -> f64 {
+        at(&self.times, 0.5)
+    }
+}
+
 impl Report {
     fn to_json(&self, request: &LoadRequest) -> Value {
         let insert = |times: &[f64]| json!({ "median_ms": at(times, 0.5), "p95_ms": at(times, 0.95), "most_ms": at(times, 1.0) });
         json!({
             "suite": "load", "scale": request.scale, "executors": request.executors, "slots": request.slots,
-            "rows": self.rows, "single_ms": self.single, "cluster_ms": self.cluster,
-            "single_median_ms": at(&self.single, 0.5), "cluster_median_ms": at(&self.cluster, 0.5),
-            "speed": self.speed(), "single_bytes": self.single_bytes, "cluster_bytes": self.cluster_bytes,
+            "rows": self.rows, "single_ms": self.single.times, "create_ms": self.create.times, "copy_ms": self.copy.times,
+            "single_median_ms": self.single.median(), "create_median_ms": self.create.median(), "copy_median_ms": self.copy.median(),
+            "create_speed": self.speed(&self.create), "copy_speed": self.speed(&self.copy),
+            "single_bytes": self.single.bytes, "create_bytes": self.create.bytes, "copy_bytes": self.copy.bytes,
             "peak_bytes": self.peaks.iter().map(|(name, peak)| (name.clone(), json!(peak.map(|peak| peak.0)))).collect::<serde_json::Map<_, _>>(),
             "insert_alone": insert(&self.insert_alone), "insert_beside": insert(&self.insert_beside),
             "inserts_beside_per_s": self.insert_beside.len() as f64 / self.insert_beside_s,
@@ -183,20 +209,21 @@ impl Report {
     }
 
     /// Of the cluster, in single-process DataFusion's.
-    fn speed(&self) -> f64 {
-        at(&self.single, 0.5) / at(&self.cluster, 0.5)
+    fn speed(&self, turns: &Turns) -> f64 {
+        self.single.median() / turns.median()
     }
 
     fn print(&self, request: &LoadRequest) {
         let (executors, slots) = (request.executors, request.slots);
         println!("lineitem of scale {}, {} rows, medians of {} turns each", request.scale, self.rows, request.runs);
-        println!("  {:<44} {:>9} {:>10}", "", "s", "written");
-        let line = |name: String, times: &[f64], bytes| {
-            println!("  {name:<44} {:>9.2} {:>10}", at(times, 0.5) / 1e3, ByteSize(bytes).to_string());
+        println!("  {:<44} {:>9} {:>10} {:>9}", "", "s", "written", "of single");
+        let line = |name: String, turns: &Turns| {
+            let (seconds, bytes) = (turns.median() / 1e3, ByteSize(turns.bytes).to_string());
+            println!("  {name:<44} {seconds:>9.2} {bytes:>10} {:>9.2}", self.speed(turns));
         };
-        line(format!("single-process COPY TO, {} threads", executors * slots), &self.single, self.single_bytes);
-        line(format!("CREATE TABLE AS, {executors} executors of {slots} slots"), &self.cluster, self.cluster_bytes);
-        println!("  the cluster has {:.2} of the single process's speed", self.speed());
+        line(format!("single-process COPY TO, {} threads", executors * slots), &self.single);
+        line(format!("CREATE TABLE AS, {executors} executors of {slots} slots"), &self.create);
+        line(format!("COPY INTO, {executors} executors of {slots} slots"), &self.copy);
         for (name, peak) in &self.peaks {
             let peak = peak.map_or_else(|| "unknown".to_owned(), |peak| peak.to_string());
             println!("  peak memory of {name:<20} {peak}");

@@ -21,8 +21,9 @@ const DISTINCT_MIN: f64 = 0.5;
 /// How far rows may be from where they would be if they were sorted, as a part of all rows, so that bounds find what is asked
 /// for. Without any order it is a third.
 const DISPLACED_MAX: f64 = 0.1;
-/// Longer texts are searched in, not asked for.
+/// Longer texts, and those of more words, are searched in, not asked for.
 const TEXT_BYTES_MAX: usize = 64;
+const WORDS_MAX: usize = 2;
 /// A filter takes about a byte a row, so a column in 16 bytes of Arrow data adds at most an eighth to a file that is half as
 /// large as those.
 const ROW_BYTES_PER_FILTER: usize = 16;
@@ -56,9 +57,18 @@ fn is_asked_for(column: &Arc<dyn Array>) -> bool {
     }
     match column.data_type() {
         DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => true,
-        DataType::Utf8View | DataType::BinaryView => value_bytes(column) <= TEXT_BYTES_MAX,
+        DataType::Utf8View => value_bytes(column) <= TEXT_BYTES_MAX && !is_prose(column),
+        DataType::BinaryView => value_bytes(column) <= TEXT_BYTES_MAX,
         _ => false,
     }
+}
+
+/// Whether most texts have several words.
+fn is_prose(column: &Arc<dyn Array>) -> bool {
+    let texts = column.as_string_view();
+    let of_words = |text: &str| text.split_ascii_whitespace().nth(WORDS_MAX).is_some();
+    let prose = texts.iter().flatten().filter(|text| of_words(text)).count();
+    prose * 2 > texts.len() - texts.null_count()
 }
 
 /// In the mean. Nested values count as nothing, which makes for fewer filters.
@@ -115,6 +125,12 @@ mod tests {
             (
                 "long",
                 Arc::new(StringViewArray::from_iter_values(rows.clone().map(|row| format!("{:0100}", scattered(row))))),
+            ),
+            (
+                "prose",
+                Arc::new(StringViewArray::from_iter_values(
+                    rows.clone().map(|row| format!("it is {} now", scattered(row))),
+                )),
             ),
             ("float", Arc::new(Float64Array::from_iter_values(rows.clone().map(|row| scattered(row) as f64)))),
         ])

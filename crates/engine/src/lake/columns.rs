@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use frazil_catalog::{Column, Result, Scalar, Table, to_arrow};
 
+use super::nested_types::as_planned;
+
 /// The metadata key of every column of the catalog's tables: only there field ids mean something. Files of other tables may have ids,
 /// too, and each its own.
 pub(super) const LAKE_COLUMN_KEY: &str = "FRAZIL:lake_column";
@@ -13,7 +15,8 @@ pub(super) const LAKE_COLUMN_KEY: &str = "FRAZIL:lake_column";
 /// The metadata key of a column's value in rows that are older than the column.
 pub(super) const INITIAL_DEFAULT_KEY: &str = "FRAZIL:initial_default";
 
-/// The table's columns as queries see them, with their field ids. Strings are views, as everywhere in DataFusion's Parquet scans.
+/// The table's columns as queries see them, with their field ids; those of nested columns' parts are beside their types. Strings are
+/// views, as everywhere in DataFusion's Parquet scans.
 pub(crate) fn table_schema(table: &Table) -> Result<SchemaRef> {
     let fields = table.columns.iter().map(field_of).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Schema::new(fields)))
@@ -34,7 +37,7 @@ fn field_of(column: &Column) -> Result<Field> {
     field.set_metadata(metadata);
     Ok(match view {
         Some(view) => field.with_data_type(view),
-        None => field,
+        None => as_planned(field),
     })
 }
 

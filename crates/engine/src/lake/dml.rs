@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
-use frazil_catalog::{Column, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
+use frazil_catalog::{Column, ColumnType, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
 use super::change::{WriteKind, Written};
@@ -167,7 +167,7 @@ impl Dml<'_> {
         let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
         // Of a query's columns it is chance whether they can be null; of declared ones it is said.
         if !matches!(create.input.as_ref(), LogicalPlan::EmptyRelation(_)) && create.column_defaults.is_empty() {
-            columns.iter_mut().for_each(|column| column.nulls_allowed = true);
+            columns.iter_mut().for_each(allow_nulls);
         }
         Ok(columns)
     }
@@ -263,6 +263,15 @@ impl Dml<'_> {
         let kind = WriteKind::Deleted;
         let written = Written { transaction: Box::new(transaction), table: id, kind, compaction: None };
         Ok(PlannedWrite::NoRows { written, rows: statistics.rows })
+    }
+}
+
+/// In the column and all of its parts but the keys of maps.
+fn allow_nulls(column: &mut Column) {
+    column.nulls_allowed = true;
+    column.children.iter_mut().for_each(allow_nulls);
+    if let (ColumnType::Map, [key, _]) = (&column.column_type, column.children.as_mut_slice()) {
+        key.nulls_allowed = false;
     }
 }
 

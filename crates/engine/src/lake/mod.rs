@@ -2,8 +2,8 @@
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
-//! (columns of files by id, whatever they were called then), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
-//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `uploaded` (rows that a client sends), `report` (what was written, as rows), `statements` (what the
+//! and `retyped` (columns of files by id, whatever they were called then), `nested_types` (of lists, structs and maps, as plans and as files have them), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
+//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `uploaded` (rows that a client sends), `file_statistics` and `report` (what was written, as rows), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
@@ -18,18 +18,21 @@ mod deletes;
 mod dml;
 mod external;
 mod field_ids;
+mod file_statistics;
 mod files;
 mod information;
 mod known_answers;
 mod listing;
 mod merge;
 mod names;
+mod nested_types;
 mod nested_values;
 mod optimize;
 mod past;
 mod places;
 mod pruned;
 mod report;
+mod retyped;
 mod rows;
 mod show;
 mod snapshots;

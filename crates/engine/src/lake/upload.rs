@@ -24,7 +24,7 @@ use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::ParquetError;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::report::{Report, read_reports};
 use super::table::store_path;
@@ -32,6 +32,9 @@ use super::table::store_path;
 /// Smaller objects go up in one piece. All parts but the last have this size, as some stores demand.
 const PART_BYTES: usize = 8 << 20;
 const PARTS_UNDER_WAY_MAX: usize = 2;
+/// Of a local file, bytes after which what is there is sent to the disk while more of it comes: its end then waits for the rest
+/// only.
+const WRITE_BACK_BYTES: usize = 32 << 20;
 
 enum Part {
     More(PutPayload),
@@ -54,8 +57,9 @@ impl ObjectFile {
         let (parts, receiver) = mpsc::channel(1);
         let (failed, failure) = oneshot::channel();
         let bytes_under_way = Arc::new(AtomicUsize::new(0));
-        let upload =
-            Upload { store, path, local, upload: None, under_way: JoinSet::new(), bytes: bytes_under_way.clone() };
+        let bytes = bytes_under_way.clone();
+        let (under_way, write_back) = (JoinSet::new(), WriteBack::default());
+        let upload = Upload { store, path, local, upload: None, under_way, write_back, bytes };
         tokio::spawn(async move {
             if let Err(error) = upload.run(receiver).await {
                 _ = failed.send(error);
@@ -133,7 +137,47 @@ struct Upload {
     local: Option<PathBuf>,
     upload: Option<Box<dyn MultipartUpload>>,
     under_way: JoinSet<object_store::Result<()>>,
+    write_back: WriteBack,
     bytes: Arc<AtomicUsize>,
+}
+
+/// Of a local file whose parts are being written.
+#[derive(Default)]
+struct WriteBack {
+    /// Since it was begun last.
+    bytes: usize,
+    /// At most one.
+    running: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl WriteBack {
+    async fn note(&mut self, file: &std::path::Path, bytes: usize) -> object_store::Result<()> {
+        self.bytes += bytes;
+        let busy = self.running.as_ref().is_some_and(|running| !running.is_finished());
+        if self.bytes < WRITE_BACK_BYTES || busy {
+            return Ok(());
+        }
+        self.end().await?;
+        self.bytes = 0;
+        // Where the store keeps a file that is not complete. If it is elsewhere, all waits for the end.
+        let mut unfinished = file.as_os_str().to_owned();
+        unfinished.push("#1");
+        self.running = Some(tokio::task::spawn_blocking(move || match std::fs::File::open(unfinished) {
+            Ok(file) => file.sync_data(),
+            Err(_) => Ok(()),
+        }));
+        Ok(())
+    }
+
+    /// What fails here would not fail again at the file's end: the system tells of it once.
+    async fn end(&mut self) -> object_store::Result<()> {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        running.await.map_err(|source| object_store::Error::JoinError { source })?.map_err(local_error)
+    }
+}
+
+fn local_error(source: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }
 }
 
 impl Upload {
@@ -186,6 +230,9 @@ impl Upload {
                 bytes.fetch_sub(length, Ordering::Relaxed);
                 outcome
             });
+            if let Some(file) = &self.local {
+                self.write_back.note(file, length).await?;
+            }
         }
         Ok(())
     }
@@ -213,6 +260,7 @@ impl Upload {
             }
             self.upload = None;
         }
+        self.write_back.end().await?;
         match self.local.take() {
             Some(file) => sync(file).await,
             None => Ok(()),
@@ -227,7 +275,7 @@ async fn sync(file: PathBuf) -> object_store::Result<()> {
         file.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
     };
     let synced = tokio::task::spawn_blocking(sync).await.map_err(|source| object_store::Error::JoinError { source })?;
-    synced.map_err(|source| object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) })
+    synced.map_err(local_error)
 }
 
 /// Files that were begun or written and are part of no table. Unless they are taken out, they are removed with it.

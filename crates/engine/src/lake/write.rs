@@ -7,26 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    ReplaceChildrenOptions,
-};
-use frazil_catalog::{ColumnType, FIELD_ID_KEY, Scalar, compare};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -38,11 +30,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
-use super::columns::scalar_of;
-use super::report::{ColumnReport, FileReport, Report, report_batch, report_schema};
+use super::file_statistics::{column_reports, leaves, note_nans};
+use super::nested_types::{stored_schema, with_type};
+use super::report::{FileReport, Report, report_batch, report_schema};
 use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
+use crate::per_partition::{PartitionWork, PerPartitionExec, Place};
 use crate::stages::REPORT_COLUMN;
 
 /// Each row group begins its dictionaries anew, and finds out anew which columns are not worth one: of DuckDB's 122,880 rows
@@ -68,86 +62,49 @@ pub struct WriteTarget {
     pub file_rows: u64,
 }
 
-#[derive(Debug)]
-pub struct WriteFilesExec {
-    input: Arc<dyn ExecutionPlan>,
+/// Writes its input's rows. The input's columns are the table's, in its order, of its types.
+pub type WriteFilesExec = PerPartitionExec<WriteFiles>;
+
+#[derive(Clone, Debug)]
+pub struct WriteFiles {
     pub target: WriteTarget,
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
-    /// The last column of the input reports on staged files: rows with a report have no data.
-    staged: bool,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 impl WriteFilesExec {
-    /// The input's columns are the table's, in its order, of its types.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        let equivalence = EquivalenceProperties::new(report_schema());
-        let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        let staged = input.schema().fields().last().is_some_and(|field| field.name() == REPORT_COLUMN);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Self { input, target, table_schema, staged, properties: Arc::new(properties), metrics }
+        Self::of(input, WriteFiles { target, table_schema })
     }
 }
 
-impl DisplayAs for WriteFilesExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WriteFilesExec: table={}", self.target.table)
-    }
-}
+impl PartitionWork for WriteFiles {
+    const NAME: &'static str = "WriteFilesExec";
+    const EMISSION: EmissionType = EmissionType::Final;
 
-impl ExecutionPlan for WriteFilesExec {
-    fn name(&self) -> &'static str {
-        "WriteFilesExec"
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        report_schema()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: table={}", Self::NAME, self.target.table)
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.target.clone(), self.table_schema.clone())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, context.clone())?;
-        let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
-        let reservation = MemoryConsumer::new(format!("WriteFilesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation)
-            .counted(&self.metrics, partition);
-        let report = futures::stream::once(writer.write_all(rows, self.staged));
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let rows = place.rows()?;
+        // The last column of staged rows reports on their files: rows with a report have no data.
+        let staged = rows.schema().fields().last().is_some_and(|field| field.name() == REPORT_COLUMN);
+        let writer = PartitionWriter::at(&place, Self::NAME, self.target.clone(), &self.table_schema)?
+            .counted(place.metrics, place.partition);
+        let report = futures::stream::once(writer.write_all(rows, staged));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
     }
 }
 
 /// Writes files one after another.
 pub(super) struct PartitionWriter {
     target: WriteTarget,
+    /// As files have it.
     schema: SchemaRef,
     store: Arc<dyn ObjectStore>,
     reservation: MemoryReservation,
@@ -162,7 +119,7 @@ struct OpenFile {
     name: String,
     writer: AsyncArrowWriter<ObjectFile>,
     bytes_under_way: Arc<AtomicUsize>,
-    /// By top-level column: whether a NaN was among its values.
+    /// By leaf: whether a NaN was among its values.
     nans: Vec<bool>,
     rows: u64,
     /// Bytes of it that are counted in the operator's metrics.
@@ -170,15 +127,25 @@ struct OpenFile {
 }
 
 impl PartitionWriter {
+    /// `table_schema`: as plans have it.
     pub(super) fn new(
         target: WriteTarget,
-        schema: SchemaRef,
+        table_schema: &SchemaRef,
         store: Arc<dyn ObjectStore>,
         reservation: MemoryReservation,
-    ) -> Self {
+    ) -> Result<Self> {
+        let schema = stored_schema(table_schema)?;
         let (rows_written, bytes_written) = (Count::new(), Count::new());
         let (open, written, begun) = (None, Vec::new(), Begun::new(store.clone()));
-        Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written }
+        Ok(Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written })
+    }
+
+    /// For an operator's partition.
+    pub(super) fn at(place: &Place<'_>, operator: &str, target: WriteTarget, table_schema: &SchemaRef) -> Result<Self> {
+        let context = &place.context;
+        let store = context.runtime_env().object_store(store_url(&target.location)?)?;
+        let reservation = MemoryConsumer::new(format!("{operator}[{}]", place.partition));
+        Self::new(target, table_schema, store, reservation.register(context.memory_pool()))
     }
 
     /// Its rows and bytes are among an operator's metrics.
@@ -237,9 +204,7 @@ impl PartitionWriter {
             Some(file) => file,
             None => self.create(&batch)?,
         };
-        for (has_nan, column) in file.nans.iter_mut().zip(batch.columns()) {
-            *has_nan = *has_nan || contains_nan(column);
-        }
+        note_nans(&batch, &mut file.nans);
         for slice in slices(&batch) {
             file.writer.write(&slice).await.map_err(|error| self.named(error))?;
             if file.writer.in_progress_size() > ROW_GROUP_BYTES || file.writer.memory_size() > ROW_GROUP_MEMORY {
@@ -278,13 +243,18 @@ impl PartitionWriter {
 
     /// Under the table's names and field ids; a null where none may be is the statement's error.
     fn as_stored(&self, columns: &[Arc<dyn Array>]) -> Result<RecordBatch> {
+        let mut stored = Vec::with_capacity(columns.len());
         for (field, column) in self.schema.fields().iter().zip(columns) {
+            stored.push(match field.data_type().is_nested() {
+                true => with_type(column, field.data_type(), field.name())?,
+                false => column.clone(),
+            });
             if !field.is_nullable() && column.null_count() > 0 {
                 let message = format!("column \"{}\" of table \"{}\" may not be null", field.name(), self.target.table);
                 return Err(frazil_exchange::to_datafusion(Failure::new(ErrorCode::NotNullViolation, message)));
             }
         }
-        Ok(RecordBatch::try_new(self.schema.clone(), columns.to_vec())?)
+        Ok(RecordBatch::try_new(self.schema.clone(), stored)?)
     }
 
     fn named(&self, error: ParquetError) -> DataFusionError {
@@ -317,7 +287,7 @@ impl PartitionWriter {
             name,
             writer,
             bytes_under_way,
-            nans: vec![false; self.schema.fields().len()],
+            nans: vec![false; leaves(self.schema.fields()).len()],
             rows: 0,
             counted: 0,
         })
@@ -366,81 +336,6 @@ pub(super) fn footer_bytes(metadata: &ParquetMetaData, size: usize) -> i64 {
     });
     let end = ends.max().unwrap_or(4);
     (size as i64 - end as i64 - 8).max(0)
-}
-
-/// Of top-level columns that are not nested.
-fn column_reports(metadata: &ParquetMetaData, schema: &SchemaRef, nans: &[bool]) -> Result<Vec<ColumnReport>> {
-    let parquet = metadata.file_metadata().schema_descr();
-    let mut reports = Vec::with_capacity(schema.fields().len());
-    for (field, has_nan) in schema.fields().iter().zip(nans) {
-        let Some(field_id) = field.metadata().get(FIELD_ID_KEY).and_then(|id| id.parse().ok()) else { continue };
-        if field.data_type().is_nested() {
-            continue;
-        }
-        let converter = StatisticsConverter::try_new(field.name(), schema, parquet)?;
-        let Some(leaf) = converter.parquet_column_index() else { continue };
-        let groups = metadata.row_groups();
-        let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
-        let nulls: Option<u64> = groups
-            .iter()
-            .map(|group| group.column(leaf).statistics().and_then(|statistics| statistics.null_count_opt()))
-            .sum();
-        let Some(nulls) = nulls.and_then(|nulls| i64::try_from(nulls).ok()) else { continue };
-        let size_bytes = groups.iter().map(|group| group.column(leaf).compressed_size()).sum();
-        let mins = converter.row_group_mins(groups)?;
-        let maxes = converter.row_group_maxes(groups)?;
-        let column_type = frazil_catalog::from_arrow(field).map_err(super::to_datafusion)?.column_type;
-        let all_null = |group: usize| {
-            let column = groups[group].column(leaf);
-            column.statistics().and_then(|s| s.null_count_opt()) == Some(groups[group].num_rows() as u64)
-        };
-        reports.push(ColumnReport {
-            field_id,
-            size_bytes,
-            nulls,
-            values: rows - nulls,
-            min: extreme(&mins, &column_type, std::cmp::Ordering::Less, all_null)?,
-            max: extreme(&maxes, &column_type, std::cmp::Ordering::Greater, all_null)?,
-            contains_nan: is_float(field.data_type()).then_some(*has_nan),
-        });
-    }
-    Ok(reports)
-}
-
-/// The least or greatest bound of all row groups, as the catalog's text; none where one of them has none.
-fn extreme(
-    bounds: &Arc<dyn Array>,
-    column_type: &ColumnType,
-    wanted: std::cmp::Ordering,
-    all_null: impl Fn(usize) -> bool,
-) -> Result<Option<String>> {
-    let mut best: Option<Scalar> = None;
-    for group in 0..bounds.len() {
-        if bounds.is_null(group) {
-            match all_null(group) {
-                true => continue,
-                false => return Ok(None),
-            }
-        }
-        let Some(bound) = scalar_of(&ScalarValue::try_from_array(bounds, group)?) else { return Ok(None) };
-        best = match best {
-            Some(best) if compare(&bound, &best) != Some(wanted) => Some(best),
-            _ => Some(bound),
-        };
-    }
-    Ok(best.and_then(|best| best.to_text(column_type)))
-}
-
-fn is_float(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64)
-}
-
-fn contains_nan(column: &Arc<dyn Array>) -> bool {
-    use arrow::datatypes::{Float32Type, Float64Type};
-    if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
-        return floats.iter().flatten().any(f64::is_nan);
-    }
-    column.as_primitive_opt::<Float32Type>().is_some_and(|floats| floats.iter().flatten().any(f32::is_nan))
 }
 
 fn internal(message: &str) -> DataFusionError {

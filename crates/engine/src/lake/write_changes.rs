@@ -11,24 +11,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::compute::{filter, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, Field, Int8Type, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    ReplaceChildrenOptions,
-};
 use frazil_common::Failure;
 use futures::StreamExt;
 
 use super::places::{FILE_COLUMN, ROW_COLUMN};
 use super::report::{REPORT_COLUMN, Report, report_texts};
-use super::table::store_url;
 use super::write::{PartitionWriter, WriteTarget};
+use crate::per_partition::{PartitionWork, PerPartitionExec, Place};
 
 /// The last column of changed rows: what becomes of a row.
 pub const ACTION_COLUMN: &str = "__frazil_action";
@@ -51,68 +45,37 @@ pub(super) fn places_schema() -> SchemaRef {
     ]))
 }
 
-#[derive(Debug)]
-pub struct WriteChangesExec {
-    input: Arc<dyn ExecutionPlan>,
+/// The input's columns are the table's, in its order, of its types; then file, row and action.
+pub type WriteChangesExec = PerPartitionExec<WriteChanges>;
+
+#[derive(Clone, Debug)]
+pub struct WriteChanges {
     pub target: WriteTarget,
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
-    properties: Arc<PlanProperties>,
 }
 
 impl WriteChangesExec {
-    /// The input's columns are the table's, in its order, of its types; then file, row and action.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, table_schema: SchemaRef) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        let equivalence = EquivalenceProperties::new(places_schema());
-        let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Both, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        Self::of(input, WriteChanges { target, table_schema })
     }
 }
 
-impl DisplayAs for WriteChangesExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WriteChangesExec: table={}", self.target.table)
-    }
-}
+impl PartitionWork for WriteChanges {
+    const NAME: &'static str = "WriteChangesExec";
+    const EMISSION: EmissionType = EmissionType::Both;
 
-impl ExecutionPlan for WriteChangesExec {
-    fn name(&self) -> &'static str {
-        "WriteChangesExec"
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        places_schema()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: table={}", Self::NAME, self.target.table)
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.target.clone(), self.table_schema.clone())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, context.clone())?;
-        let store = context.runtime_env().object_store(store_url(&self.target.location)?)?;
-        let reservation = MemoryConsumer::new(format!("WriteChangesExec[{partition}]")).register(context.memory_pool());
-        let writer = PartitionWriter::new(self.target.clone(), self.table_schema.clone(), store, reservation);
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let rows = place.rows()?;
+        let writer = PartitionWriter::at(&place, Self::NAME, self.target.clone(), &self.table_schema)?;
         let changing = Some(Changing { rows, writer, inserted: 0, updated: 0 });
         let output = futures::stream::try_unfold(changing, |changing| async move {
             let Some(mut changing) = changing else { return Ok(None) };

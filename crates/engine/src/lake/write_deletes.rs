@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -17,14 +16,11 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{Distribution, EquivalenceProperties, Partitioning};
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
+use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use frazil_catalog::{DataFile, FIELD_ID_KEY};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
@@ -43,6 +39,7 @@ use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
 use super::write::{PartitionWriter, WriteTarget, footer_bytes};
 use super::{DeletedRows, adapter_for};
+use crate::per_partition::{PartitionWork, PerPartitionExec, Place};
 use crate::scan::NamingSource;
 
 /// Positions are written so many at a time.
@@ -95,22 +92,19 @@ impl TargetFile {
     }
 }
 
-#[derive(Debug)]
-pub struct WriteDeletesExec {
-    input: Arc<dyn ExecutionPlan>,
+/// The input's columns are those of `places_schema`. All places of one file must be in one partition.
+pub type WriteDeletesExec = PerPartitionExec<WriteDeletes>;
+
+#[derive(Clone, Debug)]
+pub struct WriteDeletes {
     pub target: DeleteTarget,
     /// The table's, with field ids.
     pub table_schema: SchemaRef,
-    properties: Arc<PlanProperties>,
 }
 
 impl WriteDeletesExec {
-    /// The input's columns are those of `places_schema`. All places of one file must be in one partition.
     pub fn new(input: Arc<dyn ExecutionPlan>, target: DeleteTarget, table_schema: SchemaRef) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        let equivalence = EquivalenceProperties::new(report_schema());
-        let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, table_schema, properties: Arc::new(properties) }
+        Self::of(input, WriteDeletes { target, table_schema })
     }
 
     /// Above places that are anywhere.
@@ -131,53 +125,29 @@ fn file_column() -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(FILE_COLUMN, 1))
 }
 
-impl DisplayAs for WriteDeletesExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WriteDeletesExec: table={}, files={}", self.target.write.table, self.target.files.len())
-    }
-}
+impl PartitionWork for WriteDeletes {
+    const NAME: &'static str = "WriteDeletesExec";
+    const EMISSION: EmissionType = EmissionType::Final;
 
-impl ExecutionPlan for WriteDeletesExec {
-    fn name(&self) -> &'static str {
-        "WriteDeletesExec"
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        report_schema()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: table={}, files={}", Self::NAME, self.target.write.table, self.target.files.len())
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+    fn required_distribution(&self) -> Distribution {
+        Distribution::KeyPartitioned(vec![file_column()])
     }
 
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::KeyPartitioned(vec![file_column()])]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.target.clone(), self.table_schema.clone())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let places = self.input.execute(partition, context.clone())?;
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let places = place.rows()?;
+        let context = place.context;
         let store = context.runtime_env().object_store(store_url(&self.target.write.location)?)?;
         let memory = |what: &str| {
-            MemoryConsumer::new(format!("WriteDeletesExec[{partition}] {what}")).register(context.memory_pool())
+            let name = format!("{}[{}] {what}", Self::NAME, place.partition);
+            MemoryConsumer::new(name).register(context.memory_pool())
         };
         let deleting = Deleting {
             files: self.target.files.iter().map(|file| (file.id, file.clone())).collect(),
@@ -389,7 +359,7 @@ impl Deleting {
         let mut rest = DataSourceExec::from_data_source(config).execute(0, self.context.clone())?;
         let target = WriteTarget { file_bytes: u64::MAX, file_rows: u64::MAX, ..self.target.write.clone() };
         let reservation = self.writing.new_empty();
-        let mut writer = PartitionWriter::new(target, self.table_schema.clone(), self.store.clone(), reservation);
+        let mut writer = PartitionWriter::new(target, &self.table_schema, self.store.clone(), reservation)?;
         let mut rows = 0;
         while let Some(batch) = rest.next().await {
             let batch = batch?;

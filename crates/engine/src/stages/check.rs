@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, filter};
+use arrow::compute::{CastOptions, cast_with_options, concat, filter};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::nested_struct::{cast_column, validate_data_type_compatibility};
 use frazil_common::ErrorCode;
 
 use super::format::BinaryFormat;
@@ -104,19 +105,37 @@ impl Checker {
             return from_hex(source);
         }
         let options = CastOptions { safe: true, format_options: FormatOptions::default() };
-        cast_with_options(source, target, &options).map_err(|error| {
-            let from = source.data_type();
-            Fault {
-                line: 0,
-                message: format!(
-                    "column \"{}\" is of type {from} there, not {}: {error}",
-                    field.name(),
-                    type_name(field)
-                ),
-                code: ErrorCode::InvalidData,
-            }
+        let converted = match target.is_nested() {
+            true => convert_nested(source, field).map_err(|error| error.strip_backtrace()),
+            false => cast_with_options(source, target, &options).map_err(|error| error.to_string()),
+        };
+        converted.map_err(|error| {
+            let (from, name) = (source.data_type(), field.name());
+            let message = format!("column \"{name}\" is of type {from} there, not {}: {error}", type_name(field));
+            Fault { line: 0, message, code: ErrorCode::InvalidData }
         })
     }
+}
+
+/// Fields of structs by their names. A row is null in which any part has no value of its type.
+fn convert_nested(source: &ArrayRef, field: &Field) -> datafusion::error::Result<ArrayRef> {
+    let target = field.data_type();
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    validate_data_type_compatibility(field.name(), source.data_type(), target)?;
+    // Arrow would make a list of one text.
+    if !source.data_type().is_nested() && *source.data_type() != DataType::Null {
+        return datafusion::common::plan_err!("it is not read from single values");
+    }
+    if let Ok(converted) = cast_column(source, target, &options) {
+        return Ok(converted);
+    }
+    let rows = (0..source.len()).map(|row| {
+        let row = cast_column(&source.slice(row, 1), target, &options);
+        row.unwrap_or_else(|_| new_null_array(target, 1))
+    });
+    let rows: Vec<ArrayRef> = rows.collect();
+    let rows: Vec<&dyn Array> = rows.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&rows)?)
 }
 
 /// Rows that had a value and have none now.

@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod copy;
 mod csv;
+mod csv_records;
 mod format;
 mod infer;
 mod json;

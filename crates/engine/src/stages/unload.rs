@@ -14,18 +14,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use frazil_common::{ErrorCode, Failure};
 use frazil_exchange::to_datafusion;
 use futures::StreamExt;
@@ -40,6 +35,7 @@ use super::statement::CopyIntoPlace;
 use super::unload_file::OpenFile;
 use crate::lake::{store_path, store_url};
 use crate::metrics::{BYTES_WRITTEN, ROWS_WRITTEN};
+use crate::per_partition::{PartitionWork, PerPartitionExec, Place};
 
 /// Snowflake's default of `MAX_FILE_SIZE`.
 const FILE_BYTES: u64 = 16 << 20;
@@ -70,70 +66,36 @@ struct UnloadReport {
     output_bytes: u64,
 }
 
-#[derive(Debug)]
-pub struct UnloadExec {
-    input: Arc<dyn ExecutionPlan>,
+/// Writes its input's rows.
+pub type UnloadExec = PerPartitionExec<UnloadRows>;
+
+#[derive(Clone, Debug)]
+pub struct UnloadRows {
     pub target: UnloadTarget,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 impl UnloadExec {
     pub fn new(input: Arc<dyn ExecutionPlan>, target: UnloadTarget) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
-        let equivalence = EquivalenceProperties::new(report_schema());
-        let properties = PlanProperties::new(equivalence, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self::of(input, UnloadRows { target })
     }
 }
 
-impl DisplayAs for UnloadExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UnloadExec: format={}", self.target.format.kind.name())
-    }
-}
+impl PartitionWork for UnloadRows {
+    const NAME: &'static str = "UnloadExec";
+    const EMISSION: EmissionType = EmissionType::Final;
 
-impl ExecutionPlan for UnloadExec {
-    fn name(&self) -> &'static str {
-        "UnloadExec"
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        report_schema()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: format={}", Self::NAME, self.target.format.kind.name())
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children.remove(0), self.target.clone())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, context.clone())?;
-        let store = context.runtime_env().object_store(store_url(&self.target.directory)?)?;
-        let report =
-            futures::stream::once(write_all(self.target.clone(), store, rows, Counters::new(&self.metrics, partition)));
+    fn run(&self, place: Place<'_>) -> Result<SendableRecordBatchStream> {
+        let store = place.context.runtime_env().object_store(store_url(&self.target.directory)?)?;
+        let counters = Counters::new(place.metrics, place.partition);
+        let report = futures::stream::once(write_all(self.target.clone(), store, place.rows()?, counters));
         Ok(Box::pin(RecordBatchStreamAdapter::new(report_schema(), report)))
     }
 }

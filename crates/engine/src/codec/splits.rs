@@ -1,0 +1,214 @@
+//! What a scan's partitions read: files, or pieces of a generated table. It goes to each task beside its stage's plan.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::memory::LazyMemoryExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion_proto::protobuf;
+use frazil_common::Failure;
+use prost::Message;
+
+use super::malformed;
+use crate::errors::to_failure;
+use crate::generate::GenerateExec;
+use crate::lake::DeletedRows;
+
+/// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
+#[derive(Debug)]
+pub struct SplitScanExec {
+    pub scan: u32,
+    pub original: Arc<DataSourceExec>,
+}
+
+impl SplitScanExec {
+    pub fn config(&self) -> &FileScanConfig {
+        self.original.data_source().downcast_ref().expect("only made over file scans")
+    }
+}
+
+/// What one partition of a scan reads.
+#[derive(Debug, Clone)]
+pub enum Splits {
+    Files(FileGroup),
+    /// Pieces of a table that is generated.
+    Parts(Range<usize>),
+}
+
+/// The number of a scan that [`number_scans`] has numbered.
+pub fn scan_number(node: &dyn ExecutionPlan) -> Option<u32> {
+    match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
+        (Some(scan), _) => Some(scan.scan),
+        (_, Some(made)) => Some(made.scan),
+        _ => None,
+    }
+}
+
+/// What a numbered scan's partition reads, as bytes.
+pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Vec<u8>, Failure> {
+    match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
+        (Some(scan), _) => encode_files(&scan.config().file_groups[partition]),
+        (_, Some(made)) => {
+            let parts = &made.parts[partition];
+            let parts = Some(PartsMessage { first: parts.start as u64, end: parts.end as u64 });
+            Ok(SplitsMessage { parts, ..SplitsMessage::default() }.encode_to_vec())
+        }
+        _ => Err(Failure::internal(format!("operator {} has no splits", node.name()))),
+    }
+}
+
+/// Numbers the scans of a stage's plan, from 0.
+pub fn number_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut next = 0;
+    let numbered = plan.transform_up(|node| {
+        if let Some(series) = node.downcast_ref::<LazyMemoryExec>()
+            && series.schema().fields().is_empty()
+        {
+            return Ok(Transformed::yes(whole_series(series)?));
+        }
+        if let Some(made) = node.downcast_ref::<GenerateExec>() {
+            let numbered = Arc::new(made.numbered(next));
+            next += 1;
+            return Ok(Transformed::yes(numbered));
+        }
+        let Some(source) = node.downcast_ref::<DataSourceExec>() else { return Ok(Transformed::no(node)) };
+        if source.data_source().downcast_ref::<FileScanConfig>().is_none() {
+            return Ok(Transformed::no(node));
+        }
+        let scan = SplitScanExec { scan: next, original: Arc::new(source.clone()) };
+        next += 1;
+        Ok(Transformed::yes(Arc::new(scan) as _))
+    })?;
+    Ok(numbered.data)
+}
+
+/// DataFusion's message of a generated series has no projection: a series of which only the number of rows is wanted is
+/// sent with its column, and the column is dropped above it.
+fn whole_series(series: &LazyMemoryExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let generators = series.generators().clone();
+    let sample = match generators.first() {
+        Some(generator) => generator.read().reset_state().write().generate_next_batch()?,
+        None => None,
+    };
+    // An empty series may be of any type.
+    let any = || Arc::new(Schema::new(vec![Field::new("value", DataType::Int64, true)]));
+    let schema = sample.map_or_else(any, |batch| batch.schema());
+    let whole: Arc<dyn ExecutionPlan> = Arc::new(LazyMemoryExec::try_new(schema, generators)?);
+    let nothing: Vec<ProjectionExpr> = vec![];
+    Ok(Arc::new(ProjectionExec::try_new(nothing, whole)?))
+}
+
+impl DisplayAs for SplitScanExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.original.fmt_as(format, f)
+    }
+}
+
+impl ExecutionPlan for SplitScanExec {
+    fn name(&self) -> &'static str {
+        "DataSourceExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.original.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.original.apply_expressions(visit)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.original.execute(partition, context)
+    }
+}
+
+/// A file group, and the delete files of its files: DataFusion's message drops what it does not know of a file.
+#[derive(Clone, PartialEq, Message)]
+struct SplitsMessage {
+    #[prost(message, optional, tag = "1")]
+    group: Option<protobuf::FileGroup>,
+    #[prost(message, repeated, tag = "2")]
+    deletes: Vec<DeletesMessage>,
+    /// In place of files.
+    #[prost(message, optional, tag = "3")]
+    parts: Option<PartsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartsMessage {
+    #[prost(uint64, tag = "1")]
+    first: u64,
+    /// The one after the last.
+    #[prost(uint64, tag = "2")]
+    end: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeletesMessage {
+    /// Its place in the group.
+    #[prost(uint32, tag = "1")]
+    file: u32,
+    #[prost(message, optional, tag = "2")]
+    rows: Option<DeletedRows>,
+}
+
+fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
+    let deletes = group.iter().enumerate().filter_map(|(index, file)| {
+        let rows = file.extensions.get::<DeletedRows>().cloned()?;
+        Some(DeletesMessage { file: index as u32, rows: Some(rows) })
+    });
+    let deletes = deletes.collect();
+    let group: Result<protobuf::FileGroup> = group.try_into();
+    let group = group.map_err(|error| to_failure(&error))?;
+    Ok(SplitsMessage { group: Some(group), deletes, parts: None }.encode_to_vec())
+}
+
+pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
+    let decode = || {
+        let message = SplitsMessage::decode(bytes).map_err(malformed)?;
+        if let Some(PartsMessage { first, end }) = message.parts {
+            let number = |part: u64| usize::try_from(part).map_err(malformed);
+            return Ok(Splits::Parts(number(first)?..number(end)?));
+        }
+        let group = message.group.ok_or_else(|| malformed("splits without files"))?;
+        let mut files = FileGroup::try_from(&group)?.into_inner();
+        for deletes in message.deletes {
+            let file = files.get_mut(deletes.file as usize);
+            let (Some(file), Some(rows)) = (file, deletes.rows) else {
+                return Err(malformed("deleted rows of no file"));
+            };
+            file.extensions.insert(rows);
+        }
+        Ok(Splits::Files(FileGroup::new(files)))
+    };
+    decode().map_err(|error| to_failure(&error))
+}
