@@ -38,6 +38,7 @@ mod random_queries;
 mod random_writes;
 mod refusals;
 mod secrets;
+mod snowflake;
 mod sqllogic;
 mod stage_graphs;
 mod stages;

@@ -86,7 +86,8 @@ async fn nested_values_are_written_by_every_statement() {
         let mut rows = format!("select 0 as k, {constant} as v");
         has(&cluster, &oracle, &table, &rows).await;
         run(&cluster, &format!("insert into {table} values (1, {constant}), (2, {other_constant}), (3, NULL)")).await;
-        rows += &format!(" union all select 1, {constant} union all select 2, {other_constant} union all select 3, NULL");
+        rows +=
+            &format!(" union all select 1, {constant} union all select 2, {other_constant} union all select 3, NULL");
         has(&cluster, &oracle, &table, &rows).await;
         run(&cluster, &format!("insert into {table} select 4, {other_constant}")).await;
         rows += &format!(" union all select 4, {other_constant}");

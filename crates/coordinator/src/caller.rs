@@ -151,6 +151,11 @@ impl Caller {
         Ok(self.inner().sessions.enter(&self.principal, id).await?.options())
     }
 
+    /// The database and schema in which the names of a session's statements are looked up; `None` while a statement changes them.
+    pub fn session_names(&self, session: SessionId) -> Result<Option<(String, String)>, Failure> {
+        self.inner().sessions.names(&self.principal, session)
+    }
+
     /// Leaves with a session what its door has to know of it, as long as it is open.
     pub fn attach(&self, session: SessionId, what: Arc<dyn Any + Send + Sync>) -> Result<(), Failure> {
         self.inner().sessions.attach(&self.principal, session, what)

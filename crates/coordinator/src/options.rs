@@ -56,6 +56,10 @@ pub struct CoordinatorOptions {
     pub sessions_max: usize,
     /// Seconds after which a session that sends nothing is closed.
     pub session_idle_s: u64,
+    /// Seconds that a session's token is valid, for clients that log in for one.
+    pub token_valid_s: u64,
+    /// Seconds in which such a token can be renewed.
+    pub renewal_valid_s: u64,
     /// Seconds after which a transaction is rolled back whose session sends nothing.
     pub transaction_idle_s: u64,
     /// Seconds that a transaction may be open.
@@ -113,6 +117,8 @@ impl Default for CoordinatorOptions {
             history_max: 1000,
             sessions_max: 10_000,
             session_idle_s: 4 * 3600,
+            token_valid_s: 3600,
+            renewal_valid_s: 4 * 3600,
             transaction_idle_s: 600,
             transaction_limit_s: 4 * 3600,
             catalog: None,

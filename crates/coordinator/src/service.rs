@@ -59,6 +59,12 @@ impl StatementService {
         Ok(Caller::new(self.clone(), Principal::embedded()))
     }
 
+    /// How long a session's token is valid, and one that renews it.
+    pub fn token_validity(&self) -> (Duration, Duration) {
+        let options = &self.inner.options;
+        (Duration::from_secs(options.token_valid_s.max(1)), Duration::from_secs(options.renewal_valid_s.max(1)))
+    }
+
     /// The client and the session of a token that a [`Caller`] has issued.
     pub fn by_token(&self, token: &str, purpose: Purpose) -> Result<(Caller, SessionId), Failure> {
         let (principal, session) = self.inner.tokens.find(token, purpose)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use frazil_catalog::Transaction;
 use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
 use frazil_engine::lake::Lakes;
-use frazil_engine::session::{AUTOCOMMIT, is_on};
+use frazil_engine::session::{AUTOCOMMIT, DEFAULT_DATABASE, DEFAULT_SCHEMA, is_on};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
@@ -210,6 +210,14 @@ impl Sessions {
         *session.used.lock() = Instant::now();
         let attached = session.attached.lock().clone();
         Ok(attached)
+    }
+
+    /// Where its names are looked up; `None` while a statement changes the session.
+    pub fn names(&self, principal: &Principal, id: SessionId) -> Result<Option<(String, String)>, Failure> {
+        let session = self.own(principal, id)?;
+        let Ok(state) = session.state.try_lock() else { return Ok(None) };
+        let database = state.database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        Ok(Some((database, state.schema.clone().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()))))
     }
 
     /// To be called as long as the coordinator lives.

@@ -5,7 +5,11 @@ use std::any::TypeId;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// How deep a text may nest that was parsed within the limits of a session before.
 const DEPTH_MAX: usize = 1024;
@@ -74,6 +78,20 @@ impl Dialect for FrazilDialect {
 
     fn is_identifier_part(&self, ch: char) -> bool {
         GenericDialect.is_identifier_part(ch)
+    }
+
+    /// `current_user()`: the parser takes it for a keyword, which has no parentheses.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let Token::Word(word) = parser.peek_nth_token_ref(0).token.clone() else { return None };
+        let called =
+            parser.peek_nth_token_ref(1).token == Token::LParen && parser.peek_nth_token_ref(2).token == Token::RParen;
+        if word.keyword != Keyword::CURRENT_USER || !called {
+            return None;
+        }
+        for _ in 0..3 {
+            parser.next_token();
+        }
+        Some(Parser::new(&GenericDialect).try_with_sql("\"current_user\"()").and_then(|mut call| call.parse_expr()))
     }
 
     fn supports_table_versioning(&self) -> bool {

@@ -176,6 +176,7 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
         if let Some(rows) = &request.uploaded {
             rows.register(&state)?;
         }
@@ -238,6 +239,7 @@ impl Planner {
         if let Some(change) = lake::plan_ddl(&statement, &lakes, &state).await? {
             return Ok(Planned::Change(change));
         }
+        lake::check_columns(&statement)?;
         lake::look_back(&mut statement, &lakes, &state).await?;
         let declared = match &statement {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),

@@ -12,8 +12,11 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use arrow::util::display::ArrayFormatter;
 use frazil_common::Failure;
 use serde::Serialize;
+
+pub use temporal::{offsets, ticks_a_second};
 
 /// How a cell without a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,11 +29,18 @@ pub enum NullCell {
 
 /// Appends `[[…],[…]]`: the rows of all batches.
 pub fn write_rows(batches: &[RecordBatch], null_cell: NullCell, out: &mut Vec<u8>) -> Result<(), Failure> {
+    out.push(b'[');
+    write_rows_bare(batches, null_cell, out)?;
+    out.push(b']');
+    Ok(())
+}
+
+/// Appends `[…],[…]`, without brackets around all of it.
+pub fn write_rows_bare(batches: &[RecordBatch], null_cell: NullCell, out: &mut Vec<u8>) -> Result<(), Failure> {
     let null: &[u8] = match null_cell {
         NullCell::Null => b"null",
         NullCell::Text => b"\"null\"",
     };
-    out.push(b'[');
     let mut first_row = true;
     for batch in batches {
         let mut columns = columns_of(batch)?;
@@ -50,7 +60,38 @@ pub fn write_rows(batches: &[RecordBatch], null_cell: NullCell, out: &mut Vec<u8
             out.push(b']');
         }
     }
-    out.push(b']');
+    Ok(())
+}
+
+/// The text of each value of an array, `None` for null. Lists, structs, maps and unions are JSON.
+pub fn each_text(array: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result<(), ArrowError> {
+    if !array.data_type().is_nested() {
+        let formatter = ArrayFormatter::try_new(array, &temporal::READABLE)?;
+        let mut text = String::new();
+        for row in 0..array.len() {
+            text.clear();
+            match array.is_null(row) {
+                true => take(None),
+                false => {
+                    formatter.value(row).write(&mut text)?;
+                    take(Some(&text));
+                }
+            }
+        }
+        return Ok(());
+    }
+    let mut column = Column::new(array)?;
+    let mut json = Vec::new();
+    for row in 0..array.len() {
+        json.clear();
+        match column.is_null(row) {
+            true => take(None),
+            false => {
+                column.encode.value(row, &mut json);
+                take(Some(str::from_utf8(&json).expect("encoders write UTF-8")));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -1,7 +1,8 @@
-//! The front doors: HTTP and Arrow Flight SQL; the Snowflake driver protocol is to stand beside them.
+//! The front doors, on one port: the REST API, the protocol of Snowflake's drivers, and Arrow Flight SQL.
 //!
 //! Translates protocols and nothing else: the statement service plans, admits, retries and times out, once for all
-//! doors. Start with [`rest`] for the endpoints of HTTP, [`flight`] for Flight SQL, [`cells`] for how values become text, [`listen`] for connections.
+//! doors. Start with [`rest`], [`snowflake`] and [`flight`] for the endpoints, [`cells`] for how values become text, [`listen`] for
+//! connections.
 
 mod cells;
 mod flight;
@@ -9,6 +10,7 @@ mod ipc;
 mod listen;
 mod rest;
 mod row_type;
+mod snowflake;
 
 pub use listen::serve;
 pub use rest::{RestOptions, router};

@@ -36,8 +36,12 @@ use futures::FutureExt;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
 
+use crate::snowflake;
+
+pub use answer::json_bytes;
 use answer::{Refused, json};
 use client::Client;
+pub use request::read_body;
 
 /// What an operator can set of the REST API.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ struct Door {
 /// The API as a service, for [`crate::serve`] or for calls inside the process.
 pub fn router(statements: StatementService, options: RestOptions) -> Router {
     let flight = crate::flight::router(statements.clone());
+    let drivers = snowflake::routes(statements.clone(), options.clone());
     Router::new()
         .route("/api/v2/statements", post(statements::submit).get(statements::list))
         .route("/api/v2/statements/{handle}", get(statements::fetch))
@@ -80,11 +85,12 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .route("/api/v2/stages/files", get(stages::list))
         .route("/api/v2/health", get(health))
         .route("/api/v2/cluster", get(cluster))
+        .with_state(Arc::new(Door { statements, options }))
+        .merge(drivers)
         .merge(flight)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(catch_panics))
-        .with_state(Arc::new(Door { statements, options }))
 }
 
 #[derive(Serialize)]

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::information_schema::InformationSchemaProvider;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::Result;
+use frazil_common::NameCase;
 
 use super::listing::{self, Listed, ListedColumn, VIEW, sql_type};
 use super::names::Catalogs;
+use crate::sql_types::{SnowflakeType, snowflake_type};
 
 pub const INFORMATION_SCHEMA: &str = "information_schema";
 
@@ -142,6 +144,9 @@ impl Information {
         let precisions: Int32Array = rows.iter().map(|(_, _, column)| precision(&column.data_type)).collect();
         let scales: Int32Array = rows.iter().map(|(_, _, column)| scale(&column.data_type)).collect();
         let positions: UInt64Array = rows.iter().map(|(_, position, _)| Some(*position as u64)).collect();
+        if self.catalogs.name_case == NameCase::Upper {
+            return self.snowflake_columns(&rows);
+        }
         batch([
             ("table_catalog", self.catalog(rows.len())),
             ("table_schema", self.names(rows.iter().map(|(one, ..)| one.schema.as_str()))),
@@ -153,6 +158,40 @@ impl Information {
             ("data_type", texts(types.iter().map(|name| Some(name.as_str())))),
             ("numeric_precision", Arc::new(precisions)),
             ("numeric_scale", Arc::new(scales)),
+        ])
+    }
+
+    /// With the columns that clients of Snowflake look at, and its names of types.
+    fn snowflake_columns(&self, rows: &[(Listed, usize, ListedColumn)]) -> Result<RecordBatch> {
+        let types: Vec<SnowflakeType> = rows.iter().map(|(_, _, column)| snowflake_type(&column.data_type)).collect();
+        let nothing = || texts(std::iter::repeat_n(None, rows.len()));
+        let number = |of: fn(&SnowflakeType) -> Option<i64>| -> ArrayRef {
+            Arc::new(types.iter().map(of).collect::<Int64Array>())
+        };
+        let positions: Int64Array = rows.iter().map(|(_, position, _)| Some(*position as i64)).collect();
+        batch([
+            ("table_catalog", self.catalog(rows.len())),
+            ("table_schema", self.names(rows.iter().map(|(one, ..)| one.schema.as_str()))),
+            ("table_name", self.names(rows.iter().map(|(one, ..)| one.name.as_str()))),
+            ("column_name", self.names(rows.iter().map(|(_, _, column)| column.name.as_str()))),
+            ("ordinal_position", Arc::new(positions)),
+            ("column_default", texts(rows.iter().map(|(_, _, column)| column.default.as_deref()))),
+            ("is_nullable", texts(rows.iter().map(|(_, _, column)| Some(yes_or_no(column.nullable))))),
+            ("data_type", texts(types.iter().map(|one| Some(one.name)))),
+            ("character_maximum_length", number(|one| one.length.filter(|_| one.name == "TEXT"))),
+            ("character_octet_length", number(|one| one.length)),
+            ("numeric_precision", number(|one| one.precision)),
+            ("numeric_precision_radix", number(|one| one.precision.map(|_| 10))),
+            ("numeric_scale", number(|one| one.scale)),
+            ("datetime_precision", number(|one| one.decimals)),
+            ("is_identity", texts(std::iter::repeat_n(Some("NO"), rows.len()))),
+            ("identity_generation", nothing()),
+            ("identity_start", nothing()),
+            ("identity_increment", nothing()),
+            ("identity_cycle", nothing()),
+            ("identity_ordered", nothing()),
+            ("data_type_alias", nothing()),
+            ("comment", nothing()),
         ])
     }
 

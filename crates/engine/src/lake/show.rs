@@ -12,13 +12,14 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn,
     ShowStatementInParentType, ShowStatementOptions, Statement,
 };
-use frazil_common::{ErrorCode, Failure};
+use frazil_common::{ErrorCode, Failure, NameCase};
 
 use super::ddl;
 use super::information::{batch, texts, yes_or_no};
-use super::listing::{self, BASE_TABLE, Listed, VIEW, sql_type};
+use super::listing::{self, BASE_TABLE, Listed, ListedColumn, VIEW, sql_type};
 use super::names::Lakes;
 use crate::errors::to_failure;
+use crate::sql_types::snowflake_type;
 
 /// The answer of a statement that shows names, if it is one.
 pub async fn show(
@@ -78,6 +79,9 @@ pub async fn describe(name: &ObjectName, state: &SessionState) -> Result<RecordB
     let name = ddl::reference(name, state)?;
     let table = listing::find(&name, state.catalog_list().as_ref()).await?;
     let columns = listing::columns(&table);
+    if let Some(case) = upper_case(state) {
+        return describe_as_snowflake(&columns, case).map_err(|error| to_failure(&error));
+    }
     let types: Vec<String> = columns.iter().map(|column| sql_type(&column.data_type)).collect();
     let rows = batch([
         ("column_name", texts(columns.iter().map(|column| Some(column.name.as_str())))),
@@ -86,6 +90,34 @@ pub async fn describe(name: &ObjectName, state: &SessionState) -> Result<RecordB
         ("column_default", texts(columns.iter().map(|column| column.default.as_deref()))),
     ]);
     rows.map_err(|error| to_failure(&error))
+}
+
+/// The case of names, if they are shown in another than they are kept in.
+fn upper_case(state: &SessionState) -> Option<NameCase> {
+    let case = state.config().get_extension::<NameCase>().map_or_else(NameCase::default, |case| *case);
+    (case != NameCase::AsKept).then_some(case)
+}
+
+/// With Snowflake's columns and names of types.
+fn describe_as_snowflake(columns: &[ListedColumn], case: NameCase) -> Result<RecordBatch> {
+    let rows = columns.len();
+    let same = |text: &'static str| texts(std::iter::repeat_n(Some(text), rows));
+    let nothing = || texts(std::iter::repeat_n(None, rows));
+    let names: Vec<_> = columns.iter().map(|column| case.shown(&column.name)).collect();
+    let types: Vec<String> = columns.iter().map(|column| snowflake_type(&column.data_type).full_name()).collect();
+    batch([
+        ("name", texts(names.iter().map(|name| Some(name.as_ref())))),
+        ("type", texts(types.iter().map(|name| Some(name.as_str())))),
+        ("kind", same("COLUMN")),
+        ("null?", texts(columns.iter().map(|column| Some(if column.nullable { "Y" } else { "N" })))),
+        ("default", texts(columns.iter().map(|column| column.default.as_deref()))),
+        ("primary key", same("N")),
+        ("unique key", same("N")),
+        ("check", nothing()),
+        ("expression", nothing()),
+        ("comment", nothing()),
+        ("policy name", nothing()),
+    ])
 }
 
 struct Shown<'a> {
@@ -97,7 +129,28 @@ impl Shown<'_> {
     fn databases(&self) -> Result<RecordBatch> {
         let mut names = self.state.catalog_list().catalog_names();
         names.sort();
+        if let Some(case) = upper_case(self.state) {
+            return self.databases_as_snowflake(&names, case);
+        }
         batch([("name", texts(names.iter().map(|name| Some(name.as_str()))))])
+    }
+
+    fn databases_as_snowflake(&self, names: &[String], case: NameCase) -> Result<RecordBatch> {
+        let same = |text: &'static str| texts(std::iter::repeat_n(Some(text), names.len()));
+        let shown: Vec<_> = names.iter().map(|name| case.shown(name)).collect();
+        let current = names.iter().map(|name| Some(if name == self.default_database() { "Y" } else { "N" }));
+        batch([
+            ("created_on", texts(std::iter::repeat_n(None, names.len()))),
+            ("name", texts(shown.iter().map(|name| Some(name.as_ref())))),
+            ("is_default", same("N")),
+            ("is_current", texts(current)),
+            ("origin", same("")),
+            ("owner", same("")),
+            ("comment", same("")),
+            ("options", same("")),
+            ("retention_time", same("1")),
+            ("kind", same("STANDARD")),
+        ])
     }
 
     fn default_database(&self) -> &str {
@@ -209,7 +262,7 @@ impl Shown<'_> {
     }
 }
 
-/// `LIKE` and `ILIKE` on the first column.
+/// `LIKE` and `ILIKE` on the column of names.
 fn filtered(rows: Result<RecordBatch>, options: &ShowStatementOptions) -> Result<RecordBatch, Failure> {
     let ShowStatementOptions { show_in: _, starts_with, limit, limit_from, filter_position } = options;
     refuse(&[(starts_with.is_some(), "STARTS WITH"), (limit.is_some() || limit_from.is_some(), "LIMIT")])?;
@@ -218,10 +271,11 @@ fn filtered(rows: Result<RecordBatch>, options: &ShowStatementOptions) -> Result
         None => return Ok(rows),
         Some(ShowStatementFilterPosition::Infix(filter) | ShowStatementFilterPosition::Suffix(filter)) => filter,
     };
+    let names = rows.column_by_name("name").unwrap_or_else(|| rows.column(0));
     let pattern = |text: &String| StringArray::new_scalar(text.as_str());
     let matched: std::result::Result<BooleanArray, _> = match filter {
-        ShowStatementFilter::Like(text) => like(rows.column(0), &pattern(text)),
-        ShowStatementFilter::ILike(text) => ilike(rows.column(0), &pattern(text)),
+        ShowStatementFilter::Like(text) => like(names, &pattern(text)),
+        ShowStatementFilter::ILike(text) => ilike(names, &pattern(text)),
         ShowStatementFilter::Where(_) | ShowStatementFilter::NoKeyword(_) => {
             return Err(Failure::new(ErrorCode::NotSupported, format!("SHOW with {filter} is not supported: LIKE is")));
         }

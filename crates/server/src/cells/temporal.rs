@@ -14,7 +14,7 @@ use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use super::{Encode, push_json};
 
 const MILLISECONDS_A_DAY: i64 = 86_400_000;
-const READABLE: FormatOptions<'static> = FormatOptions::new().with_duration_format(DurationFormat::Pretty);
+pub const READABLE: FormatOptions<'static> = FormatOptions::new().with_duration_format(DurationFormat::Pretty);
 
 pub fn encoder<'a>(array: &'a ArrayRef) -> Result<Box<dyn Encode + 'a>, ArrowError> {
     match array.data_type() {
@@ -70,7 +70,7 @@ fn timestamp<'a, T: ArrowPrimitiveType<Native = i64>>(
     })
 }
 
-fn ticks_a_second(unit: TimeUnit) -> i64 {
+pub fn ticks_a_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -95,6 +95,14 @@ fn push_seconds(ticks: i64, unit: TimeUnit, out: &mut Vec<u8>) {
         nanoseconds /= 10;
     }
     out.extend_from_slice(&fraction);
+}
+
+/// Minutes east of Greenwich at an instant, in ticks of a unit, of a zone.
+pub fn offsets(zone: &str, unit: TimeUnit) -> Result<impl Fn(i64) -> i64, ArrowError> {
+    let zone: Tz = zone.parse()?;
+    // Most instants are of a zone that is always the same.
+    let always = matches!(zone.to_string().as_str(), "UTC" | "+00:00").then_some(0);
+    Ok(move |ticks| always.unwrap_or_else(|| offset_minutes(ticks, unit, zone)))
 }
 
 /// East of Greenwich, at that instant.

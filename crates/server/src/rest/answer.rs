@@ -32,6 +32,10 @@ pub struct Refused {
 }
 
 impl Refused {
+    pub fn into_failure(self) -> Failure {
+        self.failure
+    }
+
     pub fn new(status: StatusCode, failure: Failure) -> Self {
         Self { status, failure }
     }
