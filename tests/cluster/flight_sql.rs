@@ -31,7 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn the_adbc_driver_does_all_that_it_can() {
     let found = std::env::var_os("FRAZIL_TEST_CLIENTS").map(|clients| Path::new(&clients).join("flightsql/bin/python"));
     let Some(python) = found.filter(|python| python.exists()) else {
-        eprintln!("SKIPPED: FRAZIL_TEST_CLIENTS names no directory with the client flightsql: see tests/clients/install");
+        eprintln!(
+            "SKIPPED: FRAZIL_TEST_CLIENTS names no directory with the client flightsql: see tests/clients/install"
+        );
         return;
     };
     let cluster = Cluster::start(Options::executors(2)).await;
@@ -144,13 +146,16 @@ async fn forged_tickets_and_broken_messages_are_refused_and_others_are_served() 
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     drop(other);
 
-    let unknown = Any { type_url: "type.googleapis.com/arrow.flight.protocol.sql.Nothing".to_owned(), value: vec![1].into() };
+    let unknown =
+        Any { type_url: "type.googleapis.com/arrow.flight.protocol.sql.Nothing".to_owned(), value: vec![1].into() };
     let broken = Any { type_url: CommandStatementQuery::type_url().to_owned(), value: vec![0xff; 50].into() };
     for bytes in [vec![0xff; 10], unknown.encode_to_vec(), broken.encode_to_vec(), vec![]] {
         let refused = client.get_flight_info(FlightDescriptor::new_cmd(bytes)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     }
-    for kind in ["CreatePreparedStatement", "EndTransaction", "CancelFlightInfo", "RenewFlightEndpoint", "SetSessionOptions"] {
+    for kind in
+        ["CreatePreparedStatement", "EndTransaction", "CancelFlightInfo", "RenewFlightEndpoint", "SetSessionOptions"]
+    {
         let action = Action { r#type: kind.to_owned(), body: vec![0xff; 20].into() };
         assert!(client.do_action(action).await.is_err(), "{kind}");
     }
@@ -302,7 +307,8 @@ async fn arrow_s_client_prepares_binds_and_has_transactions() {
     let mut client = sql(&cluster).await;
     assert_eq!(client.execute_update("CREATE TABLE t (a BIGINT)".to_owned(), None).await.unwrap(), 0);
     let schema = std::sync::Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
-    let values = |values: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![std::sync::Arc::new(Int64Array::from(values))]);
+    let values =
+        |values: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![std::sync::Arc::new(Int64Array::from(values))]);
     let mut insert = client.prepare("INSERT INTO t VALUES ($1)".to_owned(), None).await.unwrap();
     assert_eq!(insert.parameter_schema().unwrap().field(0).data_type(), &DataType::Int64);
     insert.set_parameters(values(vec![1, 2, 3]).unwrap()).unwrap();
@@ -335,7 +341,9 @@ async fn arrow_s_client_prepares_binds_and_has_transactions() {
     // After a handshake, a session is kept: what is set stays set.
     let mut client = sql(&cluster).await;
     client.handshake("ada", "whatever").await.unwrap();
-    for (statement, wanted) in [("USE frazil.main", 0), ("CREATE TABLE only_here (a BIGINT)", 0), ("INSERT INTO only_here VALUES (7)", 1)] {
+    for (statement, wanted) in
+        [("USE frazil.main", 0), ("CREATE TABLE only_here (a BIGINT)", 0), ("INSERT INTO only_here VALUES (7)", 1)]
+    {
         assert_eq!(client.execute_update(statement.to_owned(), None).await.unwrap(), wanted, "{statement}");
     }
     assert_eq!(count(&cluster, "SELECT a FROM frazil.main.only_here").await, 7);

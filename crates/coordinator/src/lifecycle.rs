@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn phases_only_go_forward_and_an_end_is_final() {
-        let statement = Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1), None);
+        let statement =
+            Statement::new(StatementRequest::new("select 1", Delivery::Spooled), Duration::from_secs(1), None);
         statement.advance(Phase::Running);
         assert_eq!(statement.status().phase, Phase::Received, "not planned yet");
         statement.advance(Phase::Planned);

@@ -68,7 +68,8 @@ struct Door {
 
 /// The service as routes, to be merged with those of HTTP.
 pub fn router<S: Clone + Send + Sync + 'static>(statements: StatementService) -> Router<S> {
-    let door = Door { statements, sealer: Sealer::new(), streams: Arc::default(), transactions: Transactions::default() };
+    let door =
+        Door { statements, sealer: Sealer::new(), streams: Arc::default(), transactions: Transactions::default() };
     let service = FlightServiceServer::new(Flight { door: Arc::new(door) })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
@@ -147,10 +148,7 @@ impl FlightService for Flight {
         update::put(&self.door, &client, request.into_inner()).await
     }
 
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(not_supported("DoExchange"))
     }
 

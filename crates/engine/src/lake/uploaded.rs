@@ -71,7 +71,8 @@ impl UploadedRows {
         rows: impl Stream<Item = Result<RecordBatch, Failure>>,
         bytes_max: ByteSize,
     ) -> Result<Self, Failure> {
-        let location = format!("{}uploads/frazil-{}.parquet", with_slash(database.data_path()), Uuid::now_v7().simple());
+        let location =
+            format!("{}uploads/frazil-{}.parquet", with_slash(database.data_path()), Uuid::now_v7().simple());
         let url = store_url(&location).map_err(|error| to_failure(&error))?;
         let store = env.object_store(url).map_err(|error| to_failure(&error))?;
         let path = store_path(&location).map_err(|error| to_failure(&error))?;
@@ -90,9 +91,9 @@ impl UploadedRows {
         let (mut count, mut bytes) = (0, 0);
         let mut rows = pin!(rows);
         loop {
-            let next = tokio::time::timeout(PAUSE_MAX, rows.next()).await.map_err(|_| {
-                Failure::new(ErrorCode::Timeout, format!("no rows came for {} s", PAUSE_MAX.as_secs()))
-            })?;
+            let next = tokio::time::timeout(PAUSE_MAX, rows.next())
+                .await
+                .map_err(|_| Failure::new(ErrorCode::Timeout, format!("no rows came for {} s", PAUSE_MAX.as_secs())))?;
             let Some(batch) = next.transpose()? else { break };
             bytes += batch.get_array_memory_size() as u64;
             if bytes > bytes_max.0 {

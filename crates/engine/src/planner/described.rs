@@ -8,11 +8,11 @@ use datafusion::sql::parser::Statement as ParsedStatement;
 use frazil_common::Failure;
 
 use super::{PlanRequest, Planner, parse_one};
+use crate::bindings;
 use crate::describe::Description;
 use crate::errors::to_failure;
 use crate::lake::{self, Lakes};
 use crate::secrets::Secrets;
-use crate::bindings;
 
 impl Planner {
     /// What a statement would be. Nothing is changed, and its placeholders may have no values yet.

@@ -6,7 +6,8 @@ use arrow_flight::sql::{
     EndTransaction, ProstMessageExt,
 };
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, RenewFlightEndpointRequest, Ticket,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, RenewFlightEndpointRequest,
+    Ticket,
 };
 use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure};
@@ -42,10 +43,7 @@ pub fn list() -> Answers<ActionType> {
 }
 
 /// One message at most is the answer.
-pub async fn perform(
-    door: &Door,
-    request: Request<Action>,
-) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
+pub async fn perform(door: &Door, request: Request<Action>) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
     let client = door.client(request.metadata()).await?;
     let Action { r#type, body } = request.into_inner();
     if r#type == "SetSessionOptions" {

@@ -170,9 +170,10 @@ async fn texts<const N: usize>(client: &Client, sql: String) -> Result<Vec<[Stri
             text.map_err(|error| Failure::internal(format!("a name as text: {error}")))
         };
         let columns = (0..N).map(cast).collect::<Result<Vec<_>, _>>()?;
-        found.extend((0..batch.num_rows()).map(|row| {
-            std::array::from_fn(|column| columns[column].as_string::<i32>().value(row).to_owned())
-        }));
+        found.extend(
+            (0..batch.num_rows())
+                .map(|row| std::array::from_fn(|column| columns[column].as_string::<i32>().value(row).to_owned())),
+        );
     }
     Ok(found)
 }

@@ -41,7 +41,10 @@ pub async fn ingest(
         return Err(Failure::new(ErrorCode::NotSupported, "a temporary table is not supported"));
     }
     if let Some(option) = wanted.options.keys().next() {
-        return Err(Failure::new(ErrorCode::NotSupported, format!("option {option:?} of an ingestion is not supported")));
+        return Err(Failure::new(
+            ErrorCode::NotSupported,
+            format!("option {option:?} of an ingestion is not supported"),
+        ));
     }
     let session = door.transactions.enter(client, wanted.transaction_id.as_ref()).await?;
     let database = match (&wanted.catalog, session) {

@@ -32,8 +32,11 @@ pub async fn poll(door: &Door, client: &Client, descriptor: FlightDescriptor) ->
         return Err(failure);
     }
     let done = status.phase == Phase::Finished;
-    let (handle, expires) =
-        door.sealer.seal(client.caller.principal(), Content::Poll(PollHandle { statement: id.to_string() }), TICKET_VALID);
+    let (handle, expires) = door.sealer.seal(
+        client.caller.principal(),
+        Content::Poll(PollHandle { statement: id.to_string() }),
+        TICKET_VALID,
+    );
     let any = Any { type_url: TYPE_URL.to_owned(), value: handle };
     let next = FlightDescriptor::new_cmd(any.encode_to_vec());
     let info = info(door, client, &status)?.with_descriptor(if done { descriptor } else { next.clone() });

@@ -142,7 +142,10 @@ impl Sealer {
             return Err(Failure::new(ErrorCode::AccessDenied, "the ticket or handle is another user's"));
         }
         if sealed.expires_ms <= milliseconds(SystemTime::now()) {
-            return Err(Failure::new(ErrorCode::UndefinedStatement, "the ticket or handle has expired: ask for another"));
+            return Err(Failure::new(
+                ErrorCode::UndefinedStatement,
+                "the ticket or handle has expired: ask for another",
+            ));
         }
         sealed.content.ok_or_else(forged)
     }

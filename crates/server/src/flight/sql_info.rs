@@ -88,10 +88,7 @@ fn all() -> arrow_flight::error::Result<SqlInfoData> {
         (I::SqlOuterJoinsSupportLevel, OUTER_JOINS_LIMITED_AND_FULL),
         (I::SqlSupportedSubqueries, SUBQUERIES_IN_COMPARISONS_EXISTS_IN_AND_QUANTIFIED),
         (I::SqlSupportedUnions, UNION_AND_UNION_ALL),
-        (
-            I::SqlDefaultTransactionIsolation,
-            SqlTransactionIsolationLevel::SqlTransactionRepeatableRead as i32,
-        ),
+        (I::SqlDefaultTransactionIsolation, SqlTransactionIsolationLevel::SqlTransactionRepeatableRead as i32),
         (I::SqlSupportedTransactionsIsolationLevels, ISOLATION_LEVELS),
         (I::SqlSupportedResultSetTypes, FORWARD_ONLY),
     ];

@@ -83,7 +83,11 @@ pub async fn describe(
 }
 
 /// Runs the statement of a ticket.
-pub async fn run(door: &Door, client: &Client, ticket: StatementTicket) -> Result<Response<Answers<FlightData>>, Failure> {
+pub async fn run(
+    door: &Door,
+    client: &Client,
+    ticket: StatementTicket,
+) -> Result<Response<Answers<FlightData>>, Failure> {
     let ticket_id = Uuid::from_slice(&ticket.id).map_err(|_| Failure::internal("a ticket without an id"))?;
     let bindings = ticket.bindings.as_deref().map(decode_bindings).transpose()?;
     let session = door.transactions.enter(client, ticket.transaction.as_ref()).await?;

@@ -164,6 +164,7 @@ async fn run(client: &Client, session: SessionId, sql: &str) -> Result<(), Failu
 }
 
 fn unknown() -> Failure {
-    let message = "the transaction is not known: it has ended, or was rolled back since nothing was sent in it for too long";
+    let message =
+        "the transaction is not known: it has ended, or was rolled back since nothing was sent in it for too long";
     Failure::new(ErrorCode::TransactionLost, message)
 }

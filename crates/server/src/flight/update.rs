@@ -46,13 +46,10 @@ pub async fn put(
                 prepared::bind(door, client, handle, batches(first, messages)).await
             };
             let handle: Result<Bytes, Failure> = bound.await;
-            handle.map(|handle| {
-                DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) }.encode_to_vec()
-            })
+            handle
+                .map(|handle| DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) }.encode_to_vec())
         }
-        Command::CommandStatementIngest(wanted) => {
-            counted(ingest::ingest(door, client, wanted, first, messages).await)
-        }
+        Command::CommandStatementIngest(wanted) => counted(ingest::ingest(door, client, wanted, first, messages).await),
         other => {
             let message = format!("{} takes no rows", other.type_url());
             Err(Failure::new(ErrorCode::NotSupported, message))
