@@ -13,7 +13,9 @@
 
 mod support;
 
+mod bucket_vacuum;
 mod buckets;
+mod changed_files;
 mod command_line;
 mod cuts;
 mod defaults;
@@ -37,7 +39,9 @@ mod queries;
 mod random_queries;
 mod random_writes;
 mod refusals;
+mod registry;
 mod secrets;
+mod sketches;
 mod snowflake;
 mod sqllogic;
 mod stage_graphs;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use axum::body::Bytes;
 
 use crate::support::answers::{Order, compare};
+use crate::support::bucket::{Bucket, Dialect, KEY_ID, SECRET_KEY};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::commands::frazil;
 use crate::support::data::{self, Table};
 use crate::support::engine::{Engine, Refusal, Request};
 use crate::support::oracle::Oracle;
-use crate::support::s3::{KEY_ID, S3, SECRET_KEY};
 use crate::support::web::{TOKEN, Web};
 
 /// Of the text of whatever can be read.
@@ -39,7 +39,7 @@ async fn refused(cluster: &Cluster, sql: &str) -> Refusal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_open_buckets_and_are_never_shown() {
-    let s3 = S3::start("warehouse").await;
+    let s3 = Bucket::start(Dialect::S3, "warehouse").await;
     let directory = tempfile::tempdir().expect("a directory");
     let load_it = |to: &'static str| ["load", "events", "--rows", "50000", "--files", "4", "--to", to];
     frazil(directory.path(), &load_it("s3://warehouse/data"), &s3.environment()).await.output();
@@ -133,6 +133,58 @@ async fn secrets_open_buckets_and_are_never_shown() {
     }
 }
 
+/// Of Google's and Azure's stores, as of S3 above.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_of_other_providers() {
+    for dialect in [Dialect::Gcs, Dialect::Azure] {
+        let bucket = Bucket::start(dialect, "warehouse").await;
+        bucket.put("data/a.csv", "word\nfine\n");
+        let mut options = Options::executors(1);
+        options.environment = [
+            ("FRAZIL_STORAGE_ALLOWED_ROOTS", bucket.url("").as_str()),
+            ("FRAZIL_STORAGE_ALLOWED_ENDPOINTS", bucket.address()),
+            ("FRAZIL_LOG_LEVEL", "debug"),
+            ("NO_PROXY", "127.0.0.1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        let mut cluster = Cluster::start(options).await;
+        let create = |name: &str, is_good, scope: &str| {
+            format!("create secret {name} ({}{scope})", bucket.secret_options(is_good))
+        };
+        let mut said = run(&cluster, &create("mine", true, "")).await;
+        let place = bucket.url("data/");
+        let declare = format!(
+            "create external table words stored as csv location '{place}' options ('format.has_header' 'true')"
+        );
+        run(&cluster, &declare).await;
+        said += &run(&cluster, "select word from words").await;
+        assert!(said.contains("fine") && bucket.seen().refused == 0, "{dialect:?}: {said}");
+        run(&cluster, &create("stranger", false, &format!(", scope '{place}'"))).await;
+        let mut messages = refused(&cluster, "select word from words").await.to_string();
+        assert!(bucket.seen().refused > 0, "{messages}");
+        run(&cluster, "drop secret stranger").await;
+        let elsewhere = create("elsewhere", true, "").replace(bucket.address(), "http://169.254.169.254");
+        let refusal = refused(&cluster, &elsewhere).await;
+        assert_eq!(refusal.sql_state.as_deref(), Some("42501"), "{refusal}");
+        messages += &refusal.to_string();
+        if dialect == Dialect::Azure {
+            let refusal = refused(&cluster, &create("broken", true, "").replace(SECRET_KEY, "no.base64.hush")).await;
+            assert_eq!(refusal.sql_state.as_deref(), Some("22023"), "{refusal}");
+            assert!(!refusal.message.contains("hush"), "{refusal}");
+        }
+        said += &run(&cluster, "show secrets").await;
+        said += &cluster.client().statements().await.expect("a list").to_string();
+        assert!(!said.contains(SECRET_KEY) && !messages.contains(SECRET_KEY), "{said}{messages}");
+        cluster.restart_coordinator();
+        assert!(run(&cluster, "select word from words").await.contains("fine"), "{dialect:?}: it is kept");
+        let private = cluster.directory().join("coordinator/catalog/frazil.db").display().to_string();
+        for path in files(cluster.directory()).iter().filter(|path| !path.to_string_lossy().starts_with(&private)) {
+            assert!(!contains(path, SECRET_KEY), "{} has the secret", path.display());
+        }
+    }
+}
+
 /// Links and `..`, at the location and below it; for what is read and what is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn places_outside_of_the_roots_are_refused() {
@@ -164,6 +216,10 @@ async fn places_outside_of_the_roots_are_refused() {
         "http://127.0.0.1:1/x".to_owned(),
         "s3://bucket/x".to_owned(),
         "gs://bucket/x".to_owned(),
+        "gcs://bucket/x".to_owned(),
+        "az://container/x".to_owned(),
+        "abfss://container@account.dfs.core.windows.net/x".to_owned(),
+        "s3a://bucket/x".to_owned(),
     ] {
         let refusal = refused(&cluster, &declare(&location)).await;
         assert_eq!(refusal.sql_state.as_deref(), Some("42501"), "{location}: {refusal}");

@@ -8,6 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use frazil_catalog::{Backing, Databases, Holder};
 use frazil_common::ByteSize;
 use frazil_coordinator::stage_graph::{Cut, StageGraph, cut};
+use frazil_engine::explain::without_yields;
 use frazil_engine::lake::ensure_default_schema;
 use frazil_engine::limits::StatementLimits;
 use frazil_engine::memory::runtime_env;
@@ -90,13 +91,13 @@ fn describe(graph: &StageGraph, text: &mut String) {
         writeln!(text, "  scalar subqueries first: {subqueries}").expect("a string");
     }
     writeln!(text, "  root").expect("a string");
-    operators(&graph.root, 2, text);
+    operators(&without_yields(&graph.root), 2, text);
     for stage in graph.stages.iter().rev() {
         let to = stage.consumer.map_or("root".to_owned(), |consumer| format!("stage {consumer}"));
         let spread = if stage.spread { "spread" } else { "whole" };
         let (id, partitions, kind) = (stage.id, stage.partitions, stage.kind);
         writeln!(text, "  stage {id}: partitions={partitions} {spread}, {kind} to {to}").expect("a string");
-        operators(&stage.plan, 2, text);
+        operators(&without_yields(&stage.plan), 2, text);
     }
 }
 

@@ -226,3 +226,55 @@ async fn a_coordinator_vacuums_by_itself() {
     run(&cluster, "insert into t values (2)").await;
     assert_eq!(number(&cluster, "select cast(a as bigint) from t").await, 2);
 }
+
+/// A database is kept for the longest time that it, a schema or a table of it asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_say_how_long_they_are_kept() {
+    let mut cluster = Cluster::start(Options::executors(1).coordinator_option("retention_s", 0)).await;
+    run(&cluster, "create database d").await;
+    for place in ["frazil.public.t", "d.public.t"] {
+        run(&cluster, &format!("create table {place} as select 1 a")).await;
+    }
+    run(&cluster, "alter table d.public.t set data_retention_time_in_days = 7").await;
+    for place in ["frazil.public.t", "d.public.t"] {
+        run(&cluster, &format!("truncate table {place}")).await;
+    }
+    cluster.restart_coordinator();
+    let files_of = |database: &str| {
+        let below = warehouse(&cluster).join(database);
+        data_files(&cluster).into_iter().filter(|file| file.starts_with(&below)).count()
+    };
+    vacuum(&cluster, "vacuum").await;
+    assert_eq!((files_of("frazil"), files_of("d")), (0, 1));
+    // The database's own word is the least, a schema's may be more, and one that is no more says nothing.
+    run(&cluster, "alter table d.public.t unset data_retention_time_in_days").await;
+    run(&cluster, "alter database d set DATA_RETENTION_TIME_IN_DAYS = 1").await;
+    vacuum(&cluster, "vacuum").await;
+    assert_eq!(files_of("d"), 1);
+    run(&cluster, "alter database d set data_retention_time_in_days = 0").await;
+    run(&cluster, "alter schema d.public set data_retention_time_in_days = 2").await;
+    vacuum(&cluster, "vacuum d").await;
+    assert_eq!(files_of("d"), 1);
+    run(&cluster, "alter schema d.public unset data_retention_time_in_days").await;
+    vacuum(&cluster, "vacuum d").await;
+    assert_eq!(files_of("d"), 0);
+    // What the statement says stands above all.
+    run(&cluster, "insert into d.public.t values (1)").await;
+    run(&cluster, "alter database d set data_retention_time_in_days = 3").await;
+    run(&cluster, "truncate table d.public.t").await;
+    vacuum(&cluster, "vacuum d retain 0 seconds").await;
+    assert_eq!(files_of("d"), 0);
+    // A dropped database comes back for as long.
+    run(&cluster, "drop database d").await;
+    vacuum(&cluster, "vacuum").await;
+    run(&cluster, "undrop database d").await;
+    for (sql, state) in [
+        ("alter table nowhere set data_retention_time_in_days = 1", "42P01"),
+        ("alter schema nowhere set data_retention_time_in_days = 1", "3F000"),
+        ("alter database nowhere set data_retention_time_in_days = 1", "3D000"),
+        ("alter table t set data_retention_time_in_days = 100000", "22023"),
+        ("alter table t set data_retention_time_in_days = soon", "42601"),
+    ] {
+        assert_eq!(refused(&cluster, sql).await.sql_state.as_deref(), Some(state), "{sql}");
+    }
+}

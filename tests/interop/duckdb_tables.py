@@ -62,6 +62,11 @@ frazil(
     "CREATE TABLE t AS SELECT value AS k, 'name ' || (value % 7) AS name, CAST('2020-01-01' AS DATE) AS day, "
     "CAST(value AS DECIMAL(12,2)) / 4 AS price FROM generate_series(1, 10000)"
 )
+for kind, name in (("TABLE", "t"), ("SCHEMA", "public"), ("DATABASE", "frazil")):
+    frazil(f"ALTER {kind} {name} SET DATA_RETENTION_TIME_IN_DAYS = 9")
+with attached() as connection:
+    kept = connection.execute("SELECT scope, value FROM ducklake_options('lake') WHERE option_name = 'expire_older_than'")
+    assert sorted(kept.fetchall()) == [(scope, "9 days") for scope in ("GLOBAL", "SCHEMA", "TABLE")], "retention"
 same("a table of Frazil's", SUMS)
 duck("INSERT INTO t VALUES (20000, 'of DuckDB', DATE '2024-02-29', 1.25), (20001, NULL, NULL, NULL)")
 same("rows that DuckDB inserted", SUMS)

@@ -1,33 +1,23 @@
 //! One database: a DuckLake of its own, its views by snapshot and its files by table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use tokio::sync::RwLock;
 
 use crate::change_counter::{ChangeCounter, State};
 use crate::error::{CatalogError, Result};
-use crate::files::{DataFile, FileFilter, TableStatistics};
-use crate::ids::{ColumnId, SnapshotId, TableId};
-use crate::model::Table;
-use crate::prune::ColumnStatistics;
+use crate::file_cache::FileCache;
+use crate::ids::{ColumnId, SnapshotId};
+use crate::pins::Pins;
 use crate::snapshot::{
     At, ContentsCache, DroppedSchema, DroppedTable, SNAPSHOT_COLUMNS, Snapshot, SnapshotRecord, SnapshotView,
     dropped_schemas, dropped_tables, latest, read_snapshot, resolve,
 };
 use crate::sql::{Sql, Tx, Value};
-use crate::table_files::{TableFiles, read_statistics};
 use crate::transaction::Transaction;
 use crate::{lake_tables, load, sql};
-
-/// Files of all tables that are kept in memory; beyond it, the tables that were used least recently are forgotten.
-const FILES_KEPT: usize = 4_000_000;
-
-/// Of so many files, statistics of a column are looked up one by one.
-const FEW_FILES_MAX: usize = 500;
 
 /// A handle; clones are the same database.
 #[derive(Clone)]
@@ -43,56 +33,14 @@ pub(crate) struct Inner {
     /// Of an SQLite file: what it has had last, and in which state of the file that was.
     counter: Option<ChangeCounter>,
     latest: Mutex<Option<(State, Arc<SnapshotView>)>>,
-    files: Mutex<FileCache>,
+    pub(crate) files: Mutex<FileCache>,
     /// The latest snapshot that anyone has seen: files are looked at only when they are at least that new.
-    seen: Mutex<SnapshotId>,
-    pins: Mutex<Pins>,
+    pub(crate) seen: Mutex<SnapshotId>,
+    pub(crate) pins: Mutex<Pins>,
     /// Commits of this process take turns here rather than by SQLite's polling.
     pub(crate) committing: tokio::sync::Mutex<()>,
     #[cfg(test)]
     pub(crate) failpoint: crate::failpoints::Hook,
-}
-
-#[derive(Default)]
-struct FileCache {
-    tables: HashMap<TableId, CachedTable>,
-    tick: u64,
-}
-
-struct CachedTable {
-    used: u64,
-    /// As of the last look.
-    count: usize,
-    files: Arc<RwLock<TableFiles>>,
-}
-
-#[derive(Default)]
-struct Pins {
-    counts: BTreeMap<SnapshotId, usize>,
-    /// Chosen by an expiry that is not committed yet, so that they can still be read.
-    doomed: BTreeSet<SnapshotId>,
-    /// Expiries that have been committed.
-    expiries: u64,
-    /// Since when each pin is held, by its number.
-    since: BTreeMap<u64, SystemTime>,
-    last_number: u64,
-}
-
-impl Pins {
-    fn add(&mut self, database: &Database, snapshot: SnapshotId, since: SystemTime) -> Pin {
-        *self.counts.entry(snapshot).or_default() += 1;
-        self.last_number += 1;
-        self.since.insert(self.last_number, since);
-        Pin { database: database.clone(), snapshot, number: self.last_number, since }
-    }
-}
-
-/// Keeps a snapshot, and so its files, from being expired by this process.
-pub struct Pin {
-    database: Database,
-    snapshot: SnapshotId,
-    number: u64,
-    since: SystemTime,
 }
 
 /// A request that was committed.
@@ -274,119 +222,6 @@ impl Database {
         find_request(&mut tx, request_id).await
     }
 
-    /// The files of a table at the view's snapshot that may hold rows that the filter's ranges ask for.
-    pub async fn files(&self, view: &SnapshotView, table: TableId, filter: &FileFilter) -> Result<Vec<DataFile>> {
-        let table = view.table_by_id(table)?;
-        let mut columns: Vec<_> = filter.ranges.iter().map(|range| range.column).collect();
-        columns.extend(&filter.statistics);
-        self.with_files(view, table, &columns, |files| files.select(table, view.snapshot.id, filter)).await?
-    }
-
-    /// What is known of columns in each of these files. Columns that are in memory are looked up there; of the others only
-    /// what is asked for is read, as long as that is little.
-    pub async fn file_statistics(
-        &self,
-        view: &SnapshotView,
-        table: TableId,
-        files: &[DataFile],
-        columns: &[ColumnId],
-    ) -> Result<Vec<Vec<ColumnStatistics>>> {
-        let table = view.table_by_id(table)?;
-        let (missing, count) = self
-            .with_files(view, table, &[], |known| {
-                let missing = columns.iter().copied().filter(|id| !known.has_column(table, *id));
-                (missing.collect::<Vec<_>>(), known.len())
-            })
-            .await?;
-        // Reading a whole column costs as much as finding some of its values.
-        let few = files.len() <= FEW_FILES_MAX.max(count / 16);
-        let found = match few && !missing.is_empty() {
-            true => read_statistics(&mut self.inner.sql.read().await?, table, files, &missing).await?,
-            false => HashMap::new(),
-        };
-        let kept: &[ColumnId] = if few { &[] } else { &missing };
-        self.with_files(view, table, kept, |known| {
-            let of_file = |file: &DataFile| {
-                let of_column = |id: &ColumnId| match known.column_of_file(file.id, *id) {
-                    Some(known) => known,
-                    None => found.get(&(file.id, *id)).cloned().unwrap_or_default(),
-                };
-                columns.iter().map(of_column).collect()
-            };
-            files.iter().map(of_file).collect()
-        })
-        .await
-    }
-
-    /// Sums over a table's files, with bounds of the columns that are asked for.
-    pub async fn table_statistics(
-        &self,
-        view: &SnapshotView,
-        table: TableId,
-        columns: &[ColumnId],
-    ) -> Result<TableStatistics> {
-        let table = view.table_by_id(table)?;
-        self.with_files(view, table, columns, |files| files.statistics(view.snapshot.id, columns)).await
-    }
-
-    async fn with_files<T>(
-        &self,
-        view: &SnapshotView,
-        table: &Table,
-        columns: &[ColumnId],
-        look: impl FnOnce(&TableFiles) -> T,
-    ) -> Result<T> {
-        let newest = view.snapshot.id.max(*self.inner.seen.lock());
-        let cached = self.inner.files.lock().get(table.id);
-        {
-            let files = cached.read().await;
-            if table.inlined_tables.is_empty() && files.covers(newest, table, columns) {
-                files.refuse_inlined_deletes(table, view.snapshot.id)?;
-                return Ok(look(&files));
-            }
-        }
-        let mut files = cached.write().await;
-        let mut tx = self.inner.sql.read().await?;
-        self.refuse_inlined(&mut tx, table, view.snapshot.id).await?;
-        let latest = latest(&mut tx).await?;
-        files.sync(&self.inner.sql, &mut tx, table, &latest, columns).await?;
-        files.inlined_deletes_from = self.inlined_deletes_from(&mut tx, table.id).await?;
-        drop(tx);
-        files.refuse_inlined_deletes(table, view.snapshot.id)?;
-        let files = files.downgrade();
-        self.inner.files.lock().put(table.id, files.len());
-        Ok(look(&files))
-    }
-
-    /// DuckDB may keep rows in the metadata database. We do not read those.
-    async fn refuse_inlined(&self, tx: &mut Tx, table: &Table, at: SnapshotId) -> Result<()> {
-        for name in &table.inlined_tables {
-            let sql = format!(
-                "SELECT row_id FROM {} WHERE begin_snapshot <= $1 AND (end_snapshot IS NULL OR end_snapshot > $1) LIMIT 1",
-                sql::quote(name)
-            );
-            if tx.first("looking for inlined rows", &sql, &[Value::int(at.0)], |row| row.int(0)).await?.is_some() {
-                return Err(CatalogError::InlinedData { table: table.name.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// The first snapshot from which on DuckDB keeps positions of deleted rows in the metadata database.
-    async fn inlined_deletes_from(&self, tx: &mut Tx, table: TableId) -> Result<Option<SnapshotId>> {
-        let name = format!("ducklake_inlined_delete_{table}");
-        let sql = match self.inner.sql.is_postgres() {
-            true => "SELECT 1::bigint FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
-            false => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1",
-        };
-        if tx.first("looking for inlined deletes", sql, &[Value::text(&name)], |row| row.int(0)).await?.is_none() {
-            return Ok(None);
-        }
-        let sql = format!("SELECT MIN(begin_snapshot) FROM {}", sql::quote(&name));
-        let first = tx.first("looking for inlined deletes", &sql, &[], |row| row.int_or_null(0)).await?;
-        Ok(first.flatten().map(SnapshotId))
-    }
-
     /// Names for the columns of files that carry no field ids; see [`DataFile::mapping_id`].
     pub async fn column_mapping(&self, mapping_id: i64) -> Result<Vec<MappedColumn>> {
         let mut tx = self.inner.sql.read().await?;
@@ -416,58 +251,10 @@ impl Database {
         Transaction::new(self.clone(), base)
     }
 
-    /// Keeps a snapshot from being expired as long as the pin lives. Whether it has expired since it was looked at is the
-    /// caller's to know; see [`Database::pinned`].
-    pub fn pin(&self, snapshot: SnapshotId) -> Pin {
-        self.inner.pins.lock().add(self, snapshot, SystemTime::now())
-    }
-
-    /// What the database holds at a moment, and a pin that was there before anyone could have expired it.
-    pub async fn pinned(&self, at: At) -> Result<(Arc<SnapshotView>, Pin)> {
-        let since = SystemTime::now();
-        loop {
-            let expiries = self.inner.pins.lock().expiries;
-            let view = self.snapshot(at.clone()).await?;
-            let id = view.snapshot.id;
-            {
-                let mut pins = self.inner.pins.lock();
-                if pins.expiries == expiries && !pins.doomed.contains(&id) {
-                    return Ok((view, pins.add(self, id, since)));
-                }
-            }
-            // Where the latest is meant, there is a later one by now; an earlier one is gone when the expiry has its turn.
-            drop(self.inner.committing.lock().await);
-        }
-    }
-
-    /// Lets `choose` name the snapshots to be expired, knowing those that are pinned. None of them is pinned as long
-    /// as the answer lives.
-    pub(crate) fn doom(&self, choose: impl FnOnce(&BTreeMap<SnapshotId, usize>) -> Vec<SnapshotId>) -> Doomed {
-        let mut pins = self.inner.pins.lock();
-        let chosen = choose(&pins.counts);
-        pins.doomed = chosen.iter().copied().collect();
-        Doomed { database: self.clone(), snapshots: chosen }
-    }
-
-    /// Since when the oldest pin is held. Whatever is being written, and not yet committed, was begun later: a transaction
-    /// has a pin.
-    pub fn oldest_pin(&self) -> Option<SystemTime> {
-        self.inner.pins.lock().since.values().min().copied()
-    }
-
-    pub(crate) fn pinned_snapshots(&self) -> BTreeSet<SnapshotId> {
-        self.inner.pins.lock().counts.keys().copied().collect()
-    }
-
     /// Takes note of a commit of our own.
     pub(crate) fn committed(&self, snapshot: SnapshotId) {
         let mut seen = self.inner.seen.lock();
         *seen = snapshot.max(*seen);
-    }
-
-    /// Forgets what is in memory, after rows of the past were removed.
-    pub(crate) fn forget_files(&self) {
-        *self.inner.files.lock() = FileCache::default();
     }
 
     /// Closes all connections. Handles that are left fail from then on.
@@ -484,69 +271,6 @@ impl Database {
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").field("name", &self.inner.name).finish_non_exhaustive()
-    }
-}
-
-/// Snapshots that are being expired, by one caller at a time. Dropped, when that is committed or given up.
-pub(crate) struct Doomed {
-    database: Database,
-    pub(crate) snapshots: Vec<SnapshotId>,
-}
-
-impl Drop for Doomed {
-    fn drop(&mut self) {
-        let mut pins = self.database.inner.pins.lock();
-        pins.doomed.clear();
-        pins.expiries += 1;
-    }
-}
-
-impl Pin {
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    pub fn snapshot(&self) -> SnapshotId {
-        self.snapshot
-    }
-}
-
-impl Clone for Pin {
-    fn clone(&self) -> Self {
-        self.database.inner.pins.lock().add(&self.database, self.snapshot, self.since)
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut pins = self.database.inner.pins.lock();
-        pins.since.remove(&self.number);
-        if let Some(count) = pins.counts.get_mut(&self.snapshot) {
-            *count -= 1;
-            if *count == 0 {
-                pins.counts.remove(&self.snapshot);
-            }
-        }
-    }
-}
-
-impl FileCache {
-    fn get(&mut self, table: TableId) -> Arc<RwLock<TableFiles>> {
-        self.tick += 1;
-        let fresh = || CachedTable { used: 0, count: 0, files: Arc::default() };
-        let cached = self.tables.entry(table).or_insert_with(fresh);
-        cached.used = self.tick;
-        cached.files.clone()
-    }
-
-    fn put(&mut self, table: TableId, count: usize) {
-        if let Some(cached) = self.tables.get_mut(&table) {
-            cached.count = count;
-        }
-        while self.tables.len() > 1 && self.tables.values().map(|t| t.count).sum::<usize>() > FILES_KEPT {
-            let oldest = self.tables.iter().min_by_key(|(_, t)| t.used).map(|(id, _)| *id);
-            oldest.map(|id| self.tables.remove(&id));
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The instance's databases: a registry of names, and one lake for each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use frazil_common::failpoint;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -13,11 +13,10 @@ use uuid::Uuid;
 use crate::change_counter::{ChangeCounter, State};
 use crate::database::{Database, begin_ddl};
 use crate::error::{CatalogError, Named, Result};
-use crate::ids::{SchemaId, TableId};
 use crate::lock::CatalogLock;
-use crate::model::View;
+use crate::requests::{Request, note_request};
 use crate::secrets;
-use crate::snapshot::{At, SnapshotView};
+use crate::snapshot::At;
 use crate::sql::{Sql, Tx, Value, quote};
 use crate::time;
 use crate::transaction::{CommitInfo, check_case};
@@ -76,8 +75,6 @@ const TABLES: &str = "CREATE TABLE IF NOT EXISTS frazil_database(database_id VAR
                       dropped_at VARCHAR); \
                       CREATE TABLE IF NOT EXISTS frazil_request(request_id VARCHAR PRIMARY KEY, done VARCHAR NOT NULL, \
                       done_at VARCHAR NOT NULL)";
-/// Answers to requests are kept for so long: a client that lost one asks again much sooner.
-const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 const COLUMNS: &str = "database_id, name, store, data_path, created_at, dropped_at";
 const REGISTRY_SCHEMA: &str = "frazil";
 /// Databases that are opened, or looked at, at the same time.
@@ -186,24 +183,31 @@ impl Databases {
     }
 
     /// With a schema besides DuckLake's own, for a request that is applied once.
-    pub async fn create_for(&self, name: &str, schema: Option<&str>, request: Option<&str>) -> Result<Database> {
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$';
-        if name.is_empty() || name.len() > 200 || !name.bytes().all(good) {
-            return Err(CatalogError::Invalid(format!(
-                "\"{name}\" cannot name a database: letters, digits, _, - and $ can, at most 200"
-            )));
-        }
+    pub async fn create_for(&self, name: &str, schema: Option<&str>, request: Option<Request<'_>>) -> Result<Database> {
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
-        let records = read_records(&mut tx).await?;
-        if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
-            return Err(CatalogError::DuplicateDatabase(name.to_owned()));
+        let made = self.make(&mut tx, name).await?;
+        if let Some(schema) = schema {
+            let mut transaction = made.database.begin(made.database.snapshot(At::Latest).await?);
+            transaction.create_schema(schema)?;
+            transaction.commit(CommitInfo::default()).await?;
         }
-        let present = records.iter().filter(|one| one.dropped_at.is_none());
-        check_case(Named::Database, name, present.map(|one| one.name.as_str()))?;
+        failpoint::reach("database.made");
+        made.register(&mut tx, name, None).await?;
+        note_request(&mut tx, request, &format!("database {name} created")).await?;
+        tx.commit().await?;
+        failpoint::reach("database.registered");
+        self.keep_open(made.id, &made.database).await;
+        Ok(made.database)
+    }
+
+    /// A database that is not registered yet, if it may have this name.
+    pub(crate) async fn make(&self, tx: &mut Tx, name: &str) -> Result<Made> {
+        let records = self.check_new_name(tx, name).await?;
         let id = Uuid::now_v7();
         // A dropped database of that name keeps its files until it is purged; so may one whose registration failed.
         let suffix = id.simple().to_string().split_off(20);
-        let plain = records.iter().all(|one| one.name != name);
+        let path = format!("{}{name}/", self.inner.data_root);
+        let plain = records.iter().all(|one| one.name != name && one.data_path != path);
         let unique = if plain { name.to_owned() } else { format!("{name}-{suffix}") };
         let data_path = format!("{}{unique}/", self.inner.data_root);
         let (store, database) = match &self.inner.backing {
@@ -221,31 +225,38 @@ impl Databases {
                 (store, database)
             }
         };
-        if let Some(schema) = schema {
-            let mut transaction = database.begin(database.snapshot(At::Latest).await?);
-            transaction.create_schema(schema)?;
-            transaction.commit(CommitInfo::default()).await?;
+        Ok(Made { id, database, store, data_path })
+    }
+
+    /// Returns all records.
+    pub(crate) async fn check_new_name(&self, tx: &mut Tx, name: &str) -> Result<Vec<DatabaseRecord>> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$';
+        if name.is_empty() || name.len() > 200 || !name.bytes().all(good) {
+            return Err(CatalogError::Invalid(format!(
+                "\"{name}\" cannot name a database: letters, digits, _, - and $ can, at most 200"
+            )));
         }
-        failpoint::reach("database.made");
-        let row = vec![
-            Value::text(id.to_string()),
-            Value::text(name),
-            Value::text(store),
-            Value::text(data_path),
-            Value::text(time::format_moment(SystemTime::now())),
-        ];
-        tx.insert(
-            "registering a database",
-            "frazil_database",
-            "database_id, name, store, data_path, created_at",
-            &[row],
-        )
-        .await?;
-        note_request(&mut tx, request, &format!("database {name} created")).await?;
-        tx.commit().await?;
-        failpoint::reach("database.registered");
+        let records = read_records(tx).await?;
+        if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
+            return Err(CatalogError::DuplicateDatabase(name.to_owned()));
+        }
+        let present = records.iter().filter(|one| one.dropped_at.is_none());
+        check_case(Named::Database, name, present.map(|one| one.name.as_str()))?;
+        Ok(records)
+    }
+
+    /// To one that is registered as dropped.
+    pub(crate) async fn give_name(&self, tx: &mut Tx, id: Uuid, name: &str) -> Result<()> {
+        let sql =
+            "UPDATE frazil_database SET name = $1, dropped_at = NULL WHERE database_id = $2 AND dropped_at IS NOT NULL";
+        match tx.execute("naming a database", sql, &[Value::text(name), Value::text(id.to_string())]).await? {
+            0 => Err(CatalogError::UndefinedDatabase(name.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) async fn keep_open(&self, id: Uuid, database: &Database) {
         self.inner.open.lock().await.insert(id, Arc::new(OnceCell::new_with(Some(database.clone()))));
-        Ok(database)
     }
 
     /// Drops a database. It can be undropped until it is purged.
@@ -254,7 +265,7 @@ impl Databases {
     }
 
     /// For a request that is applied once.
-    pub async fn drop_for(&self, name: &str, request: Option<&str>) -> Result<()> {
+    pub async fn drop_for(&self, name: &str, request: Option<Request<'_>>) -> Result<()> {
         let record = self.record(name).await?;
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let sql = "UPDATE frazil_database SET dropped_at = $1 WHERE database_id = $2 AND dropped_at IS NULL";
@@ -274,7 +285,7 @@ impl Databases {
     }
 
     /// For a request that is applied once.
-    pub async fn undrop_for(&self, name: &str, request: Option<&str>) -> Result<Database> {
+    pub async fn undrop_for(&self, name: &str, request: Option<Request<'_>>) -> Result<Database> {
         let mut tx = self.inner.sql.0.write("frazil_database").await?;
         let records = read_records(&mut tx).await?;
         if records.iter().any(|one| one.name == name && one.dropped_at.is_none()) {
@@ -335,13 +346,6 @@ impl Databases {
         matches!(self.inner.backing, Backing::Postgres(_))
     }
 
-    /// What was done for a request that created, dropped or restored a database.
-    pub async fn find_request(&self, request: &str) -> Result<Option<String>> {
-        let mut tx = self.inner.sql.0.read().await?;
-        let sql = "SELECT done FROM frazil_request WHERE request_id = $1";
-        tx.first("looking for a request", sql, &[Value::text(request)], |row| row.text(0).map(str::to_owned)).await
-    }
-
     /// All databases that may share files, also dropped ones: for [`Database::files_to_remove`].
     pub async fn all(&self) -> Result<Vec<Database>> {
         let records = self.records().await?;
@@ -370,67 +374,29 @@ impl Databases {
         let looks: Vec<_> = current.into_iter().map(look).collect();
         futures::stream::iter(looks).buffered(OPENING_MAX).try_for_each(|_| std::future::ready(Ok(()))).await
     }
-
-    /// Creates a database with the schemas, tables and views that another has at a moment. Data files are shared. `query_of` tells
-    /// what a view's query is in the clone.
-    pub async fn clone_database(
-        &self,
-        source: &str,
-        at: At,
-        name: &str,
-        query_of: impl Fn(&View) -> Result<String>,
-        info: CommitInfo,
-    ) -> Result<Database> {
-        let source = self.get(source).await?;
-        let (view, _pin) = source.pinned(at).await?;
-        let target = self.create(name).await?;
-        match copy_contents(&source, &view, &target, query_of, info).await {
-            Ok(()) => Ok(target),
-            Err(error) => {
-                // Nobody has seen it yet.
-                let record = self.record(name).await?;
-                self.drop(name).await?;
-                self.purge(record.id).await?;
-                Err(error)
-            }
-        }
-    }
 }
 
-async fn copy_contents(
-    source: &Database,
-    view: &SnapshotView,
-    target: &Database,
-    query_of: impl Fn(&View) -> Result<String>,
-    info: CommitInfo,
-) -> Result<()> {
-    let mut tx = target.begin(target.snapshot(At::Latest).await?);
-    let mut schemas: BTreeMap<SchemaId, SchemaId> = BTreeMap::new();
-    for schema in view.schemas() {
-        let there = tx.view().schema(&schema.name).map(|schema| schema.id);
-        schemas.insert(schema.id, there.or_else(|_| tx.create_schema(&schema.name))?);
-    }
-    let in_target = |id: SchemaId| {
-        schemas.get(&id).copied().ok_or_else(|| CatalogError::Corrupt(format!("schema #{id} does not exist")))
-    };
-    let tables: Vec<(TableId, SchemaId, String)> =
-        view.tables().map(|table| (table.id, table.schema_id, table.name.clone())).collect();
-    for (id, schema, name) in tables {
-        tx.clone_table(source, view, id, in_target(schema)?, &name).await?;
-    }
-    for view in view.views() {
-        tx.create_view(in_target(view.schema_id)?, &view.name, &query_of(view)?, &view.dialect)?;
-    }
-    tx.commit(info).await.map(|_| ())
+/// A database that is being created.
+pub(crate) struct Made {
+    pub(crate) id: Uuid,
+    pub(crate) database: Database,
+    store: String,
+    data_path: String,
 }
 
-pub(crate) async fn note_request(tx: &mut Tx, request: Option<&str>, done: &str) -> Result<()> {
-    let Some(request) = request else { return Ok(()) };
-    let now = SystemTime::now();
-    let kept_from = Value::text(time::format_moment(now - REQUESTS_KEPT));
-    tx.execute("forgetting requests", "DELETE FROM frazil_request WHERE done_at < $1", &[kept_from]).await?;
-    let row = vec![Value::text(request), Value::text(done), Value::text(time::format_moment(now))];
-    tx.insert("noting a request", "frazil_request", "request_id, done, done_at", &[row]).await
+impl Made {
+    pub(crate) async fn register(&self, tx: &mut Tx, name: &str, dropped_at: Option<SystemTime>) -> Result<()> {
+        let row = vec![
+            Value::text(self.id.to_string()),
+            Value::text(name),
+            Value::text(&self.store),
+            Value::text(&self.data_path),
+            Value::text(time::format_moment(SystemTime::now())),
+            Value::Text(dropped_at.map(time::format_moment)),
+        ];
+        let columns = "database_id, name, store, data_path, created_at, dropped_at";
+        tx.insert("registering a database", "frazil_database", columns, &[row]).await
+    }
 }
 
 async fn read_records(tx: &mut Tx) -> Result<Vec<DatabaseRecord>> {

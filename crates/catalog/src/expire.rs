@@ -13,11 +13,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::database::{Database, Doomed};
+use crate::database::Database;
 use crate::error::Result;
 use crate::ids::{SnapshotId, TableId};
 use crate::load::all_locations;
 use crate::model::Place;
+use crate::pins::Doomed;
+use crate::sketches;
 use crate::snapshot::{SNAPSHOT_COLUMNS, Snapshot, read_snapshot};
 use crate::sql::{Tx, Value};
 use crate::time;
@@ -43,7 +45,7 @@ pub struct RemovableFile {
 const DOING: &str = "expiring snapshots";
 
 /// The rows of `ducklake_data_file` and its kin that no snapshot has.
-const UNSEEN: &str = "end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s \
+pub(crate) const UNSEEN: &str = "end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s \
                       WHERE s.snapshot_id >= begin_snapshot AND s.snapshot_id < end_snapshot)";
 
 impl Database {
@@ -90,6 +92,7 @@ impl Database {
         self.schedule(tx, "data_file_id", "ducklake_data_file", &locations).await?;
         self.schedule(tx, "delete_file_id", "ducklake_delete_file", &locations).await?;
         forget_tables(tx, &gone_tables).await?;
+        sketches::forget_unseen(tx).await?;
         // Columns stay as long as their table: a field id must not be used again while files have it.
         for table in ["ducklake_schema", "ducklake_view", "ducklake_tag"] {
             tx.execute(DOING, &format!("DELETE FROM {table} WHERE {UNSEEN}"), &[]).await?;
@@ -308,6 +311,8 @@ async fn forget_tables(tx: &mut Tx, tables: &[i64]) -> Result<()> {
             "ducklake_inlined_data_tables",
             "ducklake_column_mapping",
             "frazil_loaded_file",
+            "frazil_sketch",
+            "frazil_column_sketch",
         ] {
             tx.execute(DOING, &format!("DELETE FROM {table} WHERE table_id IN ({list})"), &[]).await?;
         }

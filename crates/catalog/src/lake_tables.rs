@@ -45,12 +45,14 @@ CREATE TABLE ducklake_sort_expression(sort_id BIGINT, table_id BIGINT, sort_key_
 ";
 
 /// Which statement and which request made a snapshot; which staged files a table has loaded; stages; tables over files that
-/// are not the lake's.
+/// are not the lake's; sketches of columns.
 const EXTRAS: &str = "
 CREATE TABLE IF NOT EXISTS frazil_commit(snapshot_id BIGINT PRIMARY KEY, statement_id VARCHAR, request_id VARCHAR UNIQUE);
 CREATE TABLE IF NOT EXISTS frazil_loaded_file(table_id BIGINT, path VARCHAR, snapshot_id BIGINT, version VARCHAR, statement_id VARCHAR, loaded_at VARCHAR, row_count BIGINT, PRIMARY KEY(table_id, path));
 CREATE TABLE IF NOT EXISTS frazil_stage(stage_id VARCHAR PRIMARY KEY, schema_id BIGINT NOT NULL, stage_name VARCHAR NOT NULL, url VARCHAR, file_format VARCHAR NOT NULL, comment VARCHAR, created_at VARCHAR NOT NULL, UNIQUE(schema_id, stage_name));
 CREATE TABLE IF NOT EXISTS frazil_external_table(schema_name VARCHAR, table_name VARCHAR, definition VARCHAR, PRIMARY KEY(schema_name, table_name));
+CREATE TABLE IF NOT EXISTS frazil_sketch(table_id BIGINT, begin_snapshot BIGINT, row_count BIGINT NOT NULL, PRIMARY KEY(table_id, begin_snapshot));
+CREATE TABLE IF NOT EXISTS frazil_column_sketch(table_id BIGINT, begin_snapshot BIGINT, column_id BIGINT, rows_missed BIGINT NOT NULL, distinct_count BIGINT NOT NULL, sketch VARCHAR NOT NULL, PRIMARY KEY(table_id, begin_snapshot, column_id));
 CREATE INDEX IF NOT EXISTS frazil_commit_statement ON frazil_commit(statement_id);
 CREATE INDEX IF NOT EXISTS frazil_column_table ON ducklake_column(table_id, column_id);
 CREATE INDEX IF NOT EXISTS frazil_data_file_table ON ducklake_data_file(table_id, data_file_id);

@@ -14,13 +14,21 @@ mod model;
 mod snapshot;
 
 mod change_counter;
+mod clone_database;
 mod database;
 mod databases;
 mod lake_tables;
 mod load;
 mod lock;
+mod pins;
+mod requests;
 mod secrets;
+mod sketch;
+mod sketches;
 
+mod file_cache;
+mod file_list;
+mod file_rows;
 mod files;
 mod prune;
 mod scalar;
@@ -38,6 +46,8 @@ mod ledger;
 mod stages;
 mod transaction;
 
+mod retention;
+
 mod packed;
 mod sql;
 mod time;
@@ -46,7 +56,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use database::{CommittedRequest, Database, MappedColumn, Pin};
+pub use database::{CommittedRequest, Database, MappedColumn};
 pub use databases::{Backing, DatabaseRecord, Databases, Holder};
 pub use error::{CatalogError, Named, Result};
 pub use expire::{Expiry, RemovableFile};
@@ -54,9 +64,14 @@ pub use external::ExternalTable;
 pub use files::{DataFile, DeleteFile, FileFilter, NewColumnStatistics, NewDataFile, NewDeleteFile, TableStatistics};
 pub use ids::{ColumnId, DataFileId, DeleteFileId, SchemaId, SnapshotId, TableId, ViewId};
 pub use model::{Column, Contents, DefaultValue, PartitionKey, Place, Relation, Schema, SortKey, Table, View};
+pub use pins::Pin;
 pub use prune::{Bound, ColumnRange, ColumnStatistics, RangeTest};
+pub use requests::{DoneRequest, Request};
+pub use retention::RetentionScope;
 pub use scalar::{Scalar, compare};
 pub use secrets::{IfExists, SecretRecord};
+pub use sketch::Sketch;
+pub use sketches::NewSketches;
 pub use snapshot::{At, DroppedSchema, DroppedTable, Snapshot, SnapshotRecord, SnapshotView};
 pub use stages::{IfStageExists, Stage};
 pub use transaction::{CommitInfo, Committed, LoadedFile, Transaction};

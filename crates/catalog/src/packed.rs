@@ -1,27 +1,22 @@
 //! Long lists of rows, thousands of them in one: SQLite's rows come from a thread of their own, each value copied and each row
-//! handed over by itself, which costs many times what reading them does. Packed, a list of 100,000 files is some 25 texts.
+//! handed over by itself, which costs many times what reading them does. Packed, a list of 100,000 files is some 50 texts.
+//!
+//! Rows are taken as they come and never all held: a list's memory is that of what takes it.
 
+use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use tokio::task::JoinSet;
 
 use crate::error::{CatalogError, Result};
 use crate::sql::{Row, Sql, Tx, Value};
 
-/// Rows in one text: some 600 KB.
-const ROWS: usize = 4096;
-
-/// A row that is read in either way. Its first column is the key, an integer by which it is found and sorted.
-pub(crate) trait PackedRow: DeserializeOwned + Send {
-    /// Expressions over the table's columns, each a number, a text or null.
-    const COLUMNS: &'static [&'static str];
-
-    fn key(&self) -> i64;
-
-    fn read(row: &Row<'_>) -> Result<Self>;
-}
-
+/// Rows in one text: some 300 KB.
+const ROWS: usize = 2048;
 /// Keys in a list that is read by several connections at the same time.
 const SHARED_KEYS_MIN: i64 = 20_000;
 /// Connections that read one list.
@@ -29,97 +24,163 @@ const READERS_MAX: usize = 4;
 /// How long a list waits for a further connection before it does without: those that are taken may wait for others, too.
 const READER_WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// All rows of `table` that satisfy `condition`, whose arguments are numbered from 1, with keys in the range and in their order. Long
-/// lists are read by other connections as well; they see the same rows as `tx`, or later states of them.
-pub(crate) async fn all_packed<T: PackedRow>(
+/// A row that is read in either way. Its first column is the key, an integer by which it is found and sorted.
+pub(crate) trait PackedRow<'a>: Deserialize<'a> {
+    /// Expressions over the table's columns, each a number, a text or null.
+    const COLUMNS: &'static [&'static str];
+
+    fn key(&self) -> i64;
+
+    fn read(row: &'a Row<'a>) -> Result<Self>;
+}
+
+/// What rows become.
+pub(crate) trait PackedList: Send + Sized + 'static {
+    type Row<'a>: PackedRow<'a>;
+
+    /// Rows come in the order of their keys.
+    fn take(&mut self, row: Self::Row<'_>) -> Result<()>;
+
+    /// The other one has taken rows with greater keys.
+    fn append(&mut self, other: Self) -> Result<()>;
+}
+
+/// Which rows of which table are asked for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub doing: &'static str,
+    pub table: &'static str,
+    /// Its arguments are numbered from 1.
+    pub condition: &'static str,
+    pub args: Vec<Value>,
+    pub keys: Range<i64>,
+}
+
+/// All rows that are asked for. Long lists are read by other connections as well; they see the same rows as `tx`, or later states
+/// of them.
+pub(crate) async fn all_packed<L: PackedList>(
     sql: &Sql,
     tx: &mut Tx,
-    doing: &'static str,
-    table: &str,
-    condition: &str,
-    args: &[Value],
-    keys: Range<i64>,
-) -> Result<Vec<T>> {
+    asked: Asked,
+    empty: impl Fn() -> L,
+) -> Result<L> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = if keys.end - keys.start < SHARED_KEYS_MIN { 1 } else { processors.min(READERS_MAX) };
+    let keys = asked.keys.clone();
+    let wanted = if keys.end.saturating_sub(keys.start) < SHARED_KEYS_MIN { 1 } else { processors.min(READERS_MAX) };
     let others = (1..wanted).map(|_| tokio::time::timeout(READER_WAIT_MAX, sql.read()));
     let others = futures::future::join_all(others).await;
-    let mut others: Vec<Tx> = others.into_iter().flatten().flatten().collect();
+    let others: Vec<Tx> = others.into_iter().flatten().flatten().collect();
     let readers = others.len() as i64 + 1;
     let share = (keys.end - keys.start).div_euclid(readers);
     let part = |index: i64| {
         let end = if index + 1 == readers { keys.end } else { keys.start + (index + 1) * share };
-        keys.start + index * share..end
+        Asked { keys: keys.start + index * share..end, ..asked.clone() }
     };
-    let first = collect(tx, doing, table, condition, args, part(0));
-    let rest = others.iter_mut().zip(1..).map(|(tx, index)| collect(tx, doing, table, condition, args, part(index)));
-    let (mut rows, rest) = futures::future::try_join(first, futures::future::try_join_all(rest)).await?;
-    rest.into_iter().for_each(|more| rows.extend(more));
-    Ok(rows)
-}
-
-async fn collect<T: PackedRow>(
-    tx: &mut Tx,
-    doing: &'static str,
-    table: &str,
-    condition: &str,
-    args: &[Value],
-    keys: Range<i64>,
-) -> Result<Vec<T>> {
-    let mut rows = Vec::new();
-    let take = |row| {
-        rows.push(row);
-        Ok(())
-    };
-    each_packed(tx, doing, table, condition, args, keys, take).await?;
-    Ok(rows)
-}
-
-/// Calls `take` with each row of `table` that satisfies `condition`, whose arguments are numbered from 1, with keys in the range
-/// and in their order.
-async fn each_packed<T: PackedRow>(
-    tx: &mut Tx,
-    doing: &'static str,
-    table: &str,
-    condition: &str,
-    args: &[Value],
-    keys: Range<i64>,
-    mut take: impl FnMut(T) -> Result<()> + Send,
-) -> Result<()> {
-    let columns = T::COLUMNS.join(", ");
-    let (key, number) = (T::COLUMNS[0], args.len() + 1);
-    let range = format!("{key} >= ${number} AND {key} < ${}", number + 1);
-    let list = format!("SELECT {columns} FROM {table} WHERE {condition} AND {range} ORDER BY {key}");
-    let mut from = keys.start;
-    if let Tx::Postgres(_) = tx {
-        let args: Vec<Value> = args.iter().cloned().chain([Value::int(from), Value::int(keys.end)]).collect();
-        return tx.each(doing, &list, &args, |row| take(T::read(&row)?)).await;
+    // Tasks of their own, so that what is read is also unpacked at the same time.
+    let mut tasks = JoinSet::new();
+    for (mut tx, index) in others.into_iter().zip(1..) {
+        let (asked, list) = (part(index), empty());
+        tasks.spawn(async move { Ok((index, collect(&mut tx, asked, list).await?)) });
     }
-    let names: Vec<String> = (0..T::COLUMNS.len()).map(|index| format!("c{index}")).collect();
-    let named: Vec<String> =
-        T::COLUMNS.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
-    let sql = format!(
-        "SELECT json_group_array(json_array({})) FROM (SELECT {} FROM {table} WHERE {condition} AND {range} \
-         ORDER BY {key} LIMIT {ROWS})",
+    let mut list = collect(tx, part(0), empty()).await?;
+    let mut parts = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let done: Result<(i64, L)> =
+            done.map_err(|error| CatalogError::Corrupt(format!("{}: {error}", asked.doing)))?;
+        parts.push(done?);
+    }
+    parts.sort_by_key(|(index, _)| *index);
+    parts.into_iter().try_for_each(|(_, part)| list.append(part))?;
+    Ok(list)
+}
+
+async fn collect<L: PackedList>(tx: &mut Tx, asked: Asked, mut list: L) -> Result<L> {
+    let columns = <L::Row<'_> as PackedRow<'_>>::COLUMNS;
+    if let Tx::Postgres(_) = tx {
+        let (key, number) = (columns[0], asked.args.len() + 1);
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} AND {key} >= ${number} AND {key} < ${} ORDER BY {key}",
+            columns.join(", "),
+            asked.table,
+            asked.condition,
+            number + 1
+        );
+        let args = asked.args_from(asked.keys.start);
+        tx.each(asked.doing, &sql, &args, |row| list.take(<L::Row<'_> as PackedRow<'_>>::read(&row)?)).await?;
+        return Ok(list);
+    }
+    let sql = packing(columns, &asked);
+    let mut text = pack(tx, &asked, &sql, asked.keys.start).await?;
+    while let Some(Pack { rows, last, is_full }) = text {
+        let mut next = pin!(async {
+            match is_full {
+                true => pack(tx, &asked, &sql, last + 1).await,
+                false => Ok(None),
+            }
+        });
+        // Asked for before this one is unpacked: SQLite is a thread of its own.
+        let early = futures::poll!(next.as_mut());
+        unpack(&asked, &rows, &mut list)?;
+        text = match early {
+            Poll::Ready(next) => next?,
+            Poll::Pending => next.await?,
+        };
+    }
+    Ok(list)
+}
+
+/// Rows as a JSON text.
+struct Pack {
+    rows: String,
+    last: i64,
+    is_full: bool,
+}
+
+fn pack<'a>(
+    tx: &'a mut Tx,
+    asked: &'a Asked,
+    sql: &'a str,
+    from: i64,
+) -> impl Future<Output = Result<Option<Pack>>> + Send + 'a {
+    let args = asked.args_from(from);
+    async move {
+        let read = |row: Row<'_>| {
+            let Some(last) = row.int_or_null(1)? else { return Ok(None) };
+            let is_full = row.int(2)? == ROWS as i64;
+            Ok(Some(Pack { rows: row.text(0)?.to_owned(), last, is_full }))
+        };
+        Ok(tx.first(asked.doing, sql, &args, read).await?.flatten())
+    }
+}
+
+/// A statement for the next rows, the greatest of their keys, and how many they are.
+fn packing(columns: &[&str], asked: &Asked) -> String {
+    let (key, number) = (columns[0], asked.args.len() + 1);
+    let names: Vec<String> = (0..columns.len()).map(|index| format!("c{index}")).collect();
+    let named: Vec<String> = columns.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
+    format!(
+        "SELECT json_group_array(json_array({})), MAX(c0), COUNT(*) FROM (SELECT {} FROM {} WHERE {} \
+         AND {key} >= ${number} AND {key} < ${} ORDER BY {key} LIMIT {ROWS})",
         names.join(", "),
         named.join(", "),
-    );
-    loop {
-        let args: Vec<Value> = args.iter().cloned().chain([Value::int(from), Value::int(keys.end)]).collect();
-        let unpack = |row: Row<'_>| {
-            let rows: Vec<T> = serde_json::from_str(row.text(0)?)
-                .map_err(|error| CatalogError::Corrupt(format!("{doing}: a value cannot be read: {error}")))?;
-            Ok(rows)
-        };
-        let mut rows = tx.first(doing, &sql, &args, unpack).await?.unwrap_or_default();
-        // An aggregate is free to take its rows in any order.
+        asked.table,
+        asked.condition,
+        number + 1
+    )
+}
+
+fn unpack<L: PackedList>(asked: &Asked, rows: &str, list: &mut L) -> Result<()> {
+    let mut rows: Vec<L::Row<'_>> = serde_json::from_str(rows)
+        .map_err(|error| CatalogError::Corrupt(format!("{}: a value cannot be read: {error}", asked.doing)))?;
+    // An aggregate is free to take its rows in any order.
+    if !rows.is_sorted_by_key(PackedRow::key) {
         rows.sort_by_key(PackedRow::key);
-        let Some(last) = rows.last().map(PackedRow::key) else { return Ok(()) };
-        let count = rows.len();
-        rows.into_iter().try_for_each(&mut take)?;
-        if count < ROWS {
-            return Ok(());
-        }
-        from = last + 1;
+    }
+    rows.into_iter().try_for_each(|row| list.take(row))
+}
+
+impl Asked {
+    fn args_from(&self, from: i64) -> Vec<Value> {
+        self.args.iter().cloned().chain([Value::int(from), Value::int(self.keys.end)]).collect()
     }
 }

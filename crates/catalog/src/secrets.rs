@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use crate::databases::{Databases, note_request};
+use crate::databases::Databases;
 use crate::error::{CatalogError, Result};
+use crate::requests::{Request, note_request};
 use crate::sql::{Tx, Value};
 use crate::time;
 
@@ -54,7 +55,7 @@ impl Databases {
         &self,
         secret: SecretRecord,
         if_exists: IfExists,
-        request: Option<&str>,
+        request: Option<Request<'_>>,
     ) -> Result<bool> {
         let mut tx = self.registry().write("frazil_secret").await?;
         let secrets = read(&mut tx).await?;
@@ -85,7 +86,7 @@ impl Databases {
     }
 
     /// Returns whether there was one.
-    pub async fn drop_secret(&self, name: &str, request: Option<&str>) -> Result<bool> {
+    pub async fn drop_secret(&self, name: &str, request: Option<Request<'_>>) -> Result<bool> {
         let mut tx = self.registry().write("frazil_secret").await?;
         if delete(&mut tx, name).await? == 0 {
             return Ok(false);

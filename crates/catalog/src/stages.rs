@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::{CatalogError, Result};
+use crate::expire::UNSEEN;
 use crate::ids::SchemaId;
 use crate::sql::{Row, Tx, Value};
 use crate::time;
@@ -47,6 +48,16 @@ impl Database {
         let mut tx = self.inner.sql.read().await?;
         let sql = format!("SELECT {COLUMNS} FROM frazil_stage ORDER BY schema_id, stage_name");
         tx.all("listing stages", &sql, &[], |row| read(&row)).await
+    }
+
+    /// Those of schemas that no snapshot has any more. (A schema that is restored is another one, without stages.)
+    pub async fn stages_without_schema(&self) -> Result<Vec<Stage>> {
+        let mut tx = self.inner.sql.read().await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM frazil_stage WHERE schema_id NOT IN \
+             (SELECT schema_id FROM ducklake_schema WHERE NOT ({UNSEEN})) ORDER BY schema_id, stage_name"
+        );
+        tx.all("listing stages of forgotten schemas", &sql, &[], |row| read(&row)).await
     }
 
     pub async fn stage(&self, schema: SchemaId, name: &str) -> Result<Stage> {

@@ -56,6 +56,50 @@ impl StatisticsColumn {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// The files of another column of the same type, behind its own.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.flags.append(&mut other.flags);
+        self.null_counts.append(&mut other.null_counts);
+        match (&mut self.bounds, &mut other.bounds) {
+            (Bounds::Narrow(bounds), Bounds::Narrow(other)) => bounds.append(other),
+            (Bounds::Wide(bounds), Bounds::Wide(other)) => bounds.append(other),
+            (Bounds::Float(bounds), Bounds::Float(other)) => bounds.append(other),
+            (Bounds::Text(bounds), Bounds::Text(other)) => bounds.append(other),
+            // Bounds that are not understood take no room.
+            _ => {}
+        }
+    }
+
+    /// Takes what another column of the same type knows of a file.
+    pub(crate) fn move_from(&mut self, at: usize, other: &mut Self, from: usize) {
+        self.flags[at] = other.flags[from];
+        self.null_counts[at] = other.null_counts[from];
+        match (&mut self.bounds, &mut other.bounds) {
+            (Bounds::Narrow(bounds), Bounds::Narrow(other)) => bounds[at] = other[from],
+            (Bounds::Wide(bounds), Bounds::Wide(other)) => bounds[at] = other[from],
+            (Bounds::Float(bounds), Bounds::Float(other)) => bounds[at] = other[from],
+            (Bounds::Text(bounds), Bounds::Text(other)) => bounds[at] = std::mem::take(&mut other[from]),
+            _ => {}
+        }
+    }
+
+    /// No more files are coming for now.
+    pub(crate) fn trim(&mut self) {
+        self.flags.shrink_to_fit();
+        self.null_counts.shrink_to_fit();
+        match &mut self.bounds {
+            Bounds::Narrow(bounds) => bounds.shrink_to_fit(),
+            Bounds::Wide(bounds) => bounds.shrink_to_fit(),
+            Bounds::Float(bounds) => bounds.shrink_to_fit(),
+            Bounds::Text(bounds) => bounds.shrink_to_fit(),
+            Bounds::Unknown => {}
+        }
+    }
+
     pub(crate) fn set(
         &mut self,
         at: usize,

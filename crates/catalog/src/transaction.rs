@@ -14,15 +14,17 @@ use std::time::SystemTime;
 use frazil_common::StatementId;
 
 use crate::commit;
-use crate::database::{Database, Pin};
+use crate::database::Database;
 use crate::error::{CatalogError, Result};
 use crate::files::{
     DataFile, DeleteFile, DeleteRow, FileFilter, FileRow, NewDataFile, NewDeleteFile, StatisticsRow, TableStatistics,
 };
 use crate::ids::{ColumnId, DataFileId, DeleteFileId, LOCAL_IDS, SchemaId, SnapshotId, TableId, ViewId};
 use crate::model::{Contents, Table};
+use crate::pins::Pin;
 use crate::prune::ColumnStatistics;
 use crate::scalar::Scalar;
+use crate::sketches::{NewSketches, read_for_copy};
 use crate::snapshot::{DroppedSchema, DroppedTable, SnapshotView};
 use crate::statistics_column::StatisticsSum;
 
@@ -53,6 +55,8 @@ pub(crate) struct TableData {
     /// Row ids below it are in use, by copies.
     pub(crate) next_row_id: i64,
     pub(crate) forget_loaded: bool,
+    /// Of the rows in what was added.
+    pub(crate) sketches: NewSketches,
 }
 
 /// A staged file whose rows a table has.
@@ -206,6 +210,14 @@ impl Transaction {
         Ok(total)
     }
 
+    /// About how many distinct values columns have, without what this transaction adds.
+    pub async fn distinct_counts(&self, table: TableId, columns: &[ColumnId]) -> Result<Vec<Option<u64>>> {
+        match self.base.tables.contains_key(&table) {
+            true => self.database.distinct_counts(&self.base, table, columns).await,
+            false => Ok(vec![None; columns.len()]),
+        }
+    }
+
     /// Appends files. Their ids are good for `add_delete_files` and `remove_files` of this transaction only.
     pub fn add_files(&mut self, table: TableId, files: Vec<NewDataFile>) -> Result<Vec<DataFileId>> {
         let shape = self.draft.table_by_id(table)?.clone();
@@ -246,6 +258,15 @@ impl Transaction {
         Ok(ids)
     }
 
+    /// Notes distinct values of rows in files that this transaction adds.
+    pub fn add_sketches(&mut self, table: TableId, sketches: NewSketches) -> Result<()> {
+        self.draft.table_by_id(table)?;
+        if !sketches.is_empty() {
+            self.data.entry(table).or_default().sketches.merge(sketches);
+        }
+        Ok(())
+    }
+
     /// Replaces the delete files of data files, whether they had one or not.
     pub fn add_delete_files(&mut self, table: TableId, files: Vec<NewDeleteFile>) -> Result<()> {
         self.draft.table_by_id(table)?;
@@ -279,6 +300,9 @@ impl Transaction {
         data.added.retain(|row| !local.contains(&row.id));
         data.removed.extend(files.iter().filter(|id| !id.is_local()).map(|id| id.0));
         data.deletes.retain(|id, _| !local.contains(id) && !data.removed.contains(id));
+        if data.added.is_empty() {
+            data.sketches = NewSketches::default();
+        }
         Ok(())
     }
 
@@ -372,6 +396,7 @@ impl Transaction {
             )));
         }
         data.make_absolute(&original.location);
+        data.sketches = read_for_copy(&mut database.inner.sql.read().await?, table, source.snapshot.id).await?;
         let id = self.create_table(schema, name, original.columns.clone())?;
         let copy = self.draft.table_by_id(id)?.as_ref().clone();
         Arc::make_mut(&mut self.draft).put_table(Table {

@@ -22,6 +22,9 @@ pub const COORDINATOR: [&str; 9] = [
     "database.registered",
 ];
 
+/// A further one, of a database's clone: it has all its tables, and not yet its name.
+pub const CLONE: &str = "database.filled";
+
 /// Those of an executor.
 pub const EXECUTOR: [&str; 4] = ["file.begun", "file.before_last_part", "file.complete", "task.finished"];
 

@@ -194,7 +194,7 @@ async fn open_catalog(options: &CoordinatorOptions, data: &Path) -> Result<Datab
         None => Backing::Directory(absolute(data.join("catalog"))?),
     };
     let root = match options.warehouse.as_deref() {
-        Some(url) if url.contains("://") => url.to_owned(),
+        Some(url) if url.contains("://") => StorageOptions::check_warehouse(url)?,
         Some(directory) => absolute(PathBuf::from(directory))?.display().to_string(),
         None => absolute(data.join("warehouse"))?.display().to_string(),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use datafusion::physical_plan::displayable;
+use frazil_engine::explain::lines;
 use frazil_engine::metrics;
 use frazil_engine::planner::PlannedQuery;
 
@@ -32,7 +32,7 @@ pub fn plan(
             format!("{summary} executors={} scalar_subqueries={subqueries}\n{pruned}{stages}", executors.len())
         }
         None => {
-            let here = displayable(query.plan.as_ref()).indent(false).to_string();
+            let here = lines(&query.plan);
             debug_assert!(!needs_executors(&query.plan) || query.partitions > 0);
             format!("{summary} executors=0\n{}root on coordinator\n{here}", pruned_scans(query))
         }
@@ -72,7 +72,7 @@ pub fn analysis(query: &PlannedQuery, report: &RunReport, rows: u64, elapsed_ms:
         }
         _ => {
             text.push_str("root on coordinator\n");
-            text.push_str(&displayable(query.plan.as_ref()).indent(false).to_string());
+            text.push_str(&lines(&query.plan));
         }
     }
     vec![("Plan with Metrics".to_owned(), text)]
@@ -88,7 +88,7 @@ pub fn tasks(report: &RunReport) -> Option<(String, String)> {
     let (graph, placement) = (report.graph.as_ref()?, report.placement.as_ref()?);
     let mut text = String::new();
     for stage in graph.stages.iter().rev() {
-        let plan = displayable(stage.plan.as_ref()).indent(false).to_string();
+        let plan = lines(&stage.plan);
         for place in placement.of_stage(stage.id) {
             let name = report.executors.get(place.executor).map_or("?", String::as_str);
             let _ = write!(text, "stage {} on {name}: partitions={:?}", stage.id, place.partitions);

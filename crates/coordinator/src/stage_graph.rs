@@ -35,10 +35,11 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, displayable,
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
 use frazil_engine::build_rows::{NumberRowsExec, ROW_NUMBER, SettleRowsExec, Verdict, is_numbered};
 use frazil_engine::codec::{SplitScanExec, number_scans, scan_number};
+use frazil_engine::explain::lines;
 use frazil_engine::generate::GenerateExec;
 use frazil_engine::rules::{can_be_settled, emits_build_rows};
 use frazil_exchange::{ExchangeKind, ExchangeReadExec};
@@ -518,7 +519,7 @@ impl StageGraph {
     pub fn describe(&self, describe: impl Fn(&Stage) -> String, annotate: impl Fn(&Stage, usize) -> String) -> String {
         let mut text = String::new();
         let _ = writeln!(text, "root on coordinator");
-        let root = displayable(self.root.as_ref()).indent(false).to_string();
+        let root = lines(&self.root);
         root.lines().for_each(|line| writeln!(text, "  {line}").expect("writing to a string"));
         for stage in self.stages.iter().rev() {
             let to = stage.consumer.map_or("root".to_owned(), |consumer| format!("stage {consumer}"));
@@ -532,7 +533,7 @@ impl StageGraph {
                 stage.kind,
                 describe(stage)
             );
-            let plan = displayable(stage.plan.as_ref()).indent(false).to_string();
+            let plan = lines(&stage.plan);
             for (node, line) in plan.lines().enumerate() {
                 let _ = writeln!(text, "  {line}{}", annotate(stage, node));
             }

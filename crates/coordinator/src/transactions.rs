@@ -45,7 +45,7 @@ impl Scope {
             Change::Nothing { done } => Ok(done),
             Change::Commit { transaction, done } => self.finish(statement, *transaction).await.map(|()| done),
             _ if matches!(self, Self::Transaction(_)) => {
-                let message = "databases and secrets cannot be created, dropped or restored in a transaction";
+                let message = "databases, secrets and how long data are kept cannot be changed in a transaction";
                 Err(Failure::new(ErrorCode::TransactionOpen, message))
             }
             change => {

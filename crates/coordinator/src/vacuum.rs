@@ -12,6 +12,7 @@ use crate::service::Inner;
 
 pub async fn statement(inner: &Inner, request: VacuumRequest) -> Result<RecordBatch, Failure> {
     let mut options = options(&inner.options);
+    options.is_forced = request.retention.is_some();
     options.retention = request.retention.unwrap_or(options.retention);
     options.dry_run = request.dry_run;
     vacuumed_rows(&run(inner, request.database.as_deref(), options).await?)
@@ -40,13 +41,14 @@ pub(crate) async fn regularly(inner: Arc<Inner>) {
 /// One at a time: two would remove the same files.
 async fn run(inner: &Inner, only: Option<&str>, options: VacuumOptions) -> Result<Vec<Vacuumed>, Failure> {
     let _turn = inner.vacuuming.lock().await;
-    let env = inner.planner.file_env().await?;
-    vacuum(&inner.databases, &env, only, options).await
+    let (env, stores) = inner.planner.file_stores().await?;
+    vacuum(&inner.databases, (&env, &stores), only, options).await
 }
 
 fn options(options: &CoordinatorOptions) -> VacuumOptions {
     VacuumOptions {
         retention: Duration::from_secs(options.retention_s),
+        is_forced: false,
         orphan_grace: Duration::from_secs(options.orphan_grace_s),
         files_max: options.vacuum_files_max.max(1),
         dry_run: false,

@@ -19,16 +19,21 @@ use crate::transactions::Scope;
 pub async fn committed_before(inner: &Inner, request: &StatementRequest) -> Result<Option<String>, Failure> {
     let Some(id) = request.request_id else { return Ok(None) };
     let failed = |error: frazil_catalog::CatalogError| Failure::new(error.code(), error.to_string());
+    let check = |fingerprint: Option<String>| match fingerprint.is_some_and(|first| first != request.fingerprint()) {
+        true => {
+            let message = format!("requestId {id} came with another statement before: give each its own");
+            Err(Failure::new(ErrorCode::RequestIdReused, message))
+        }
+        false => Ok(()),
+    };
     for database in inner.databases.all().await.map_err(failed)? {
         let Some(found) = database.find_request(&id.to_string()).await.map_err(failed)? else { continue };
-        if found.fingerprint.is_some_and(|first| first != request.fingerprint()) {
-            let message = format!("requestId {id} came with another statement before: give each its own");
-            return Err(Failure::new(ErrorCode::RequestIdReused, message));
-        }
+        check(found.fingerprint)?;
         return Ok(Some(format!("the request {id} was applied before, as snapshot {}", found.snapshot)));
     }
-    let done = inner.databases.find_request(&id.to_string()).await.map_err(failed)?;
-    Ok(done.map(|done| format!("the request {id} was applied before: {done}")))
+    let Some(found) = inner.databases.find_request(&id.to_string()).await.map_err(failed)? else { return Ok(None) };
+    check(found.fingerprint)?;
+    Ok(Some(format!("the request {id} was applied before: {}", found.done)))
 }
 
 /// Runs the query that writes, and commits its files. Returns the row that counts.

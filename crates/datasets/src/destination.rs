@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -26,14 +28,15 @@ enum Place {
 }
 
 impl Destination {
-    /// A path, a `file://` URL, or `s3://bucket/prefix`.
+    /// A path, a `file://` URL, or `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
     ///
-    /// S3 is set up by the environment alone: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
-    /// `AWS_ENDPOINT_URL`, and `AWS_ALLOW_HTTP=true` where the endpoint has no TLS. Nothing is contacted here.
+    /// Stores are set up by the environment alone. S3: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
+    /// `AWS_ENDPOINT_URL`, and `AWS_ALLOW_HTTP=true` where the endpoint has no TLS. Google: `GOOGLE_SERVICE_ACCOUNT_KEY` or
+    /// `GOOGLE_APPLICATION_CREDENTIALS`. Azure: `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`. Nothing is contacted here.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
         let wrong = |problem: String| DatasetError::InvalidDestination { destination: text.to_owned(), problem };
         if text.trim().is_empty() {
-            return Err(wrong("is empty: give a directory or an s3:// URL".to_owned()));
+            return Err(wrong("is empty: give a directory or a URL of s3, gs or az".to_owned()));
         }
         if !text.contains("://") {
             return Ok(Self::local(text));
@@ -46,19 +49,19 @@ impl Destination {
             "file" => {
                 url.to_file_path().map(Self::local).map_err(|()| wrong("is not a path of this machine".to_owned()))
             }
-            "s3" => {
+            scheme @ ("s3" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss") => {
                 let bucket = url.host_str().filter(|host| !host.is_empty());
-                let bucket = bucket.ok_or_else(|| wrong("names no bucket: write s3://bucket/prefix".to_owned()))?;
+                let bucket = bucket.ok_or_else(|| wrong(format!("names no bucket: write {scheme}://bucket/prefix")))?;
+                if !url.username().is_empty() || (scheme.starts_with('a') && bucket.contains('.')) {
+                    return Err(wrong(
+                        "names an account, which the environment does: write az://container/prefix".into(),
+                    ));
+                }
                 let prefix = Path::from_url_path(url.path()).map_err(|e| wrong(format!("has a bad path: {e}")))?;
-                // The default of 30 s for a whole request is short for a part on a slow or shared uplink.
-                let store = AmazonS3Builder::from_env()
-                    .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), "120 seconds")
-                    .with_bucket_name(bucket)
-                    .build()
-                    .map_err(|e| wrong(format!("cannot be used: {e}")))?;
-                Ok(Self::in_store(text, Arc::new(store), prefix))
+                let store = open(scheme, bucket).map_err(|e| wrong(format!("cannot be used: {e}")))?;
+                Ok(Self::in_store(text, store, prefix))
             }
-            scheme => Err(wrong(format!("has the unknown scheme {scheme:?}: use a path, file:// or s3://"))),
+            scheme => Err(wrong(format!("has the unknown scheme {scheme:?}: use a path, file, s3, gs or az"))),
         }
     }
 
@@ -251,6 +254,26 @@ async fn list_directory(directory: &FsPath) -> Result<Vec<(String, u64)>, Datase
     Ok(files)
 }
 
+/// A bucket, with what the environment says of it.
+fn open(scheme: &str, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    // The default of 30 s for a whole request is short for a part on a slow or shared uplink.
+    const LIMIT: (ClientConfigKey, &str) = (ClientConfigKey::Timeout, "120 seconds");
+    Ok(match scheme {
+        "s3" => {
+            let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+            Arc::new(builder.with_config(AmazonS3ConfigKey::Client(LIMIT.0), LIMIT.1).build()?)
+        }
+        "gs" | "gcs" => {
+            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+            Arc::new(builder.with_config(GoogleConfigKey::Client(LIMIT.0), LIMIT.1).build()?)
+        }
+        _ => {
+            let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            Arc::new(builder.with_config(AzureConfigKey::Client(LIMIT.0), LIMIT.1).build()?)
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +288,7 @@ mod tests {
             ("ftp://host/dir", "unknown scheme \"ftp\""),
             ("", "is empty"),
             ("s3:///prefix", "names no bucket"),
+            ("abfss://c@account.dfs.core.windows.net/x", "names an account"),
             ("s3://bucket/prefix?x=1", "has a query"),
         ] {
             let message = Destination::parse(text).unwrap_err().to_string();

@@ -86,6 +86,8 @@ fn store_code(error: &object_store::Error) -> ErrorCode {
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             ErrorCode::AccessDenied
         }
+        // Changed under the statement, which may be sent again.
+        object_store::Error::Precondition { .. } => ErrorCode::Conflict,
         _ => ErrorCode::FileUnavailable,
     }
 }

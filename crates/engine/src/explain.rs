@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use datafusion::common::format::{ExplainFormat, ExplainStatementOptions};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::sql::parser::Statement;
@@ -60,13 +62,30 @@ fn not_supported(message: String) -> Failure {
     Failure::new(ErrorCode::NotSupported, message)
 }
 
+/// The operators of a plan, a line for each, indented. Without those that only yield, which are between any others.
+pub fn lines(plan: &Arc<dyn ExecutionPlan>) -> String {
+    displayable(without_yields(plan).as_ref()).indent(false).to_string()
+}
+
+/// The plan without the operators that only yield.
+pub fn without_yields(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let shown = plan.clone().transform_up(|node| {
+        Ok(match node.downcast_ref::<CooperativeExec>() {
+            Some(yielding) => Transformed::yes(yielding.input().clone()),
+            None => Transformed::no(node),
+        })
+    });
+    shown.map_or_else(|_| plan.clone(), |shown| shown.data)
+}
+
 /// The plan as it was before the cut, with what is known of each operator's rows and bytes.
 pub fn with_statistics(plan: &Arc<dyn ExecutionPlan>) -> String {
     let mut text = String::new();
+    let plan = &without_yields(plan);
     let shown = DisplayableExecutionPlan::new(plan.as_ref()).set_show_statistics(true);
     match write!(text, "{}", shown.indent(false)) {
         Ok(()) => text,
         // An operator that fails to tell its statistics fails the printing.
-        Err(_) => displayable(plan.as_ref()).indent(false).to_string(),
+        Err(_) => lines(plan),
     }
 }

@@ -17,7 +17,7 @@ pub mod codec;
 pub mod describe;
 mod dialect;
 pub mod errors;
-mod explain;
+pub mod explain;
 pub mod generate;
 pub mod lake;
 pub mod limits;

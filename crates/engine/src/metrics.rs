@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::metrics::MetricValue;
 
 use crate::lake::WriteFilesExec;
@@ -24,6 +25,10 @@ pub fn collect(plan: &Arc<dyn ExecutionPlan>) -> Vec<NodeMetrics> {
 }
 
 fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
+    // Nor is it shown: see [`crate::explain::lines`].
+    if let Some(yielding) = plan.downcast_ref::<CooperativeExec>() {
+        return visit(yielding.input(), nodes);
+    }
     let mut sums = NodeMetrics::new();
     if let Some(metrics) = plan.metrics() {
         for metric in metrics.iter() {

@@ -95,10 +95,11 @@ impl Planner {
     }
 
     /// What reaches files outside of queries, with all secrets.
-    pub async fn file_env(&self) -> Result<Arc<RuntimeEnv>, Failure> {
+    pub async fn file_stores(&self) -> Result<(Arc<RuntimeEnv>, Arc<ObjectStores>), Failure> {
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
-        session::statement_env(self.base.runtime_env(), stores).map_err(|error| to_failure(&error))
+        let env = session::statement_env(self.base.runtime_env(), stores.clone());
+        Ok((env.map_err(|error| to_failure(&error))?, stores))
     }
 
     /// Plans one statement, or fails with a code and, for bad SQL, a position.
@@ -194,7 +195,7 @@ impl Planner {
             None => Cow::Borrowed(request.sql.as_str()),
             Some(SecretStatement::Show) => Cow::Owned(secrets::show(stores.secrets())),
             Some(SecretStatement::Create { secret, if_exists }) => {
-                self.storage.check_secret(&secret.options)?;
+                self.storage.check_secret(&secret)?;
                 return Ok(Planned::Change(Change::CreateSecret { secret, if_exists }));
             }
             Some(SecretStatement::Drop { name, if_exists }) => {
@@ -407,6 +408,9 @@ async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionSt
         OwnStatement::Clone(clone) => lake::plan_clone(&clone, lakes, state).await.map(Planned::Change),
         OwnStatement::Rename { kind, name, to } => {
             lake::plan_rename(kind, &name, &to, lakes, state).map(Planned::Change)
+        }
+        OwnStatement::Retention { kind, name, days } => {
+            lake::plan_retention(kind, &name, days, lakes, state).map(Planned::Change)
         }
         OwnStatement::ShowSnapshots { database } => {
             lake::show_snapshots(database.as_ref(), lakes, state).await.map(Planned::Rows)

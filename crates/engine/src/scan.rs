@@ -13,9 +13,11 @@ use std::task::{Context, Poll};
 use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
@@ -32,11 +34,30 @@ use crate::lake::SkipDeleted;
 /// A file source that adds the file's name to whatever goes wrong in it.
 pub struct NamingSource {
     inner: Arc<dyn FileSource>,
+    /// In place of the one that is given.
+    store: Option<Arc<dyn ObjectStore>>,
 }
 
 impl NamingSource {
     pub fn wrap(inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { inner })
+        Arc::new(Self { inner, store: None })
+    }
+
+    /// The same over another view of its store.
+    pub fn over(
+        inner: Arc<dyn FileSource>,
+        store: Arc<dyn ObjectStore>,
+        metadata: Arc<FileMetadataCache>,
+    ) -> Arc<dyn FileSource> {
+        let inner = match inner.downcast_ref::<ParquetSource>() {
+            // It was given its store when it was decoded.
+            Some(parquet) => {
+                let factory = CachedParquetFileReaderFactory::new(store.clone(), metadata);
+                Arc::new(parquet.clone().with_parquet_file_reader_factory(Arc::new(factory)))
+            }
+            None => inner,
+        };
+        Arc::new(Self { inner, store: Some(store) })
     }
 }
 
@@ -47,6 +68,7 @@ impl FileSource for NamingSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
+        let store = self.store.clone().unwrap_or(store);
         self.inner.create_file_opener(store, config, partition)
     }
 
@@ -56,6 +78,7 @@ impl FileSource for NamingSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
+        let store = self.store.clone().unwrap_or(store);
         let inner = self.inner.create_morselizer(store.clone(), config, partition)?;
         Ok(Box::new(Naming { inner: SkipDeleted::wrap(inner, store), file: () }))
     }
@@ -65,7 +88,7 @@ impl FileSource for NamingSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        Self::wrap(self.inner.with_batch_size(batch_size))
+        Arc::new(Self { inner: self.inner.with_batch_size(batch_size), store: self.store.clone() })
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {

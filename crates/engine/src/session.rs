@@ -57,7 +57,7 @@ fn base_config() -> SessionConfig {
 pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
     let mut functions = SessionStateDefaults::default_table_functions();
     functions.extend(generate::table_functions());
-    functions.push(lake::files_function());
+    functions.extend(lake::table_functions());
     SessionStateBuilder::new()
         .with_default_features()
         .with_table_function_list(functions)

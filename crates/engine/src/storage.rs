@@ -1,13 +1,17 @@
-//! Which files and buckets statements may touch. In `buckets`, `scoped` and `local`: the object stores that reach them.
+//! Which files and buckets statements may touch. In `buckets`, `provider`, `scoped`, `local` and `web`: the object stores that
+//! reach them. In `unchanged` and `uploads`: files that changed, and uploads that nobody completes.
 
 mod buckets;
 mod local;
+mod provider;
 mod scoped;
+mod unchanged;
+mod uploads;
 mod web;
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use frazil_catalog::SecretRecord;
 use frazil_common::{ErrorCode, Failure};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -15,12 +19,16 @@ use url::Url;
 use crate::secrets;
 
 pub use buckets::ObjectStores;
+pub use provider::plain_scheme;
+use provider::{Provider, endpoint_url};
+pub(crate) use unchanged::{Unchanged, is_same_version, tag_of};
+pub use uploads::{OpenUpload, Uploads};
 
 /// What an operator can set of storage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageOptions {
-    /// Directories, `s3://bucket/prefix` and `https://host/path` URLs below which tables may be declared. Empty: every local file that the
+    /// Directories, `s3://bucket/prefix`, `gs://…`, `az://container/…` and `https://host/path` URLs below which tables may be declared. Empty: every local file that the
     /// process can read, and no bucket; for an instance that listens on loopback only.
     pub allowed_roots: Vec<String>,
     /// Endpoint of an S3-compatible store, in place of Amazon's.
@@ -29,7 +37,14 @@ pub struct StorageOptions {
     pub s3_region: Option<String>,
     /// Plain HTTP to the endpoint. For tests on loopback.
     pub s3_allow_http: bool,
-    /// Endpoints that a secret may name, `https://host[:port]`. Empty: only `s3_endpoint` and the provider's own.
+    /// URL of a store that speaks the XML API of Google Cloud Storage, in place of Google's. For emulators, with `http://` on loopback.
+    pub gcs_endpoint: Option<String>,
+    /// URL of Azure's Blob service, the account in its path if need be, in place of `https://account.blob.core.windows.net`. For
+    /// emulators, with `http://` on loopback.
+    pub azure_endpoint: Option<String>,
+    /// The storage account of `az://container`, where no secret names one; AZURE_STORAGE_ACCOUNT_NAME when this is not set.
+    pub azure_account: Option<String>,
+    /// Endpoints that a secret may name, `https://host[:port]`. Empty: only those of the options above and the providers' own.
     pub allowed_endpoints: Vec<String>,
 }
 
@@ -50,12 +65,12 @@ impl StorageOptions {
                     Some(path) => self.check_path(location, &path),
                     None => denied("is not a file URL"),
                 },
-                "s3" | "http" | "https" => match plain_url(location) {
+                _ if is_readable(scheme) => match plain_url(location) {
                     Ok(url) if self.url_allowed(&url) => Ok(url),
                     Ok(_) => denied("is not below an allowed root (storage.allowed_roots)"),
                     Err(why) => denied(why),
                 },
-                _ => denied("has a scheme that is not supported"),
+                _ => denied("has a scheme that is not supported: file, s3, gs, az, http and https are"),
             };
         }
         self.check_path(location, Path::new(location))
@@ -68,15 +83,12 @@ impl StorageOptions {
         };
         for root in &self.allowed_roots {
             match root.split_once("://") {
-                Some(("s3" | "http" | "https", _)) => {
+                Some((scheme, _)) if is_readable(scheme) => {
                     _ = plain_url(root).map_err(|why| invalid("allowed_roots", root, why))?
                 }
                 Some(_) => {
-                    return Err(invalid(
-                        "allowed_roots",
-                        root,
-                        "is neither a directory nor a URL of s3, http or https",
-                    ));
+                    let why = "is neither a directory nor a URL of s3, gs, az, http or https";
+                    return Err(invalid("allowed_roots", root, why));
                 }
                 None => {
                     let unusable =
@@ -88,19 +100,60 @@ impl StorageOptions {
             }
         }
         for endpoint in &self.allowed_endpoints {
-            if origin(endpoint, true).is_none() {
+            if endpoint_url(endpoint, true, false).is_none() {
                 return Err(invalid("allowed_endpoints", endpoint, "is not like https://host:port"));
             }
+        }
+        let endpoints = [("gcs_endpoint", &self.gcs_endpoint, false), ("azure_endpoint", &self.azure_endpoint, true)];
+        for (option, endpoint, path_allowed) in endpoints {
+            if let Some(endpoint) = endpoint
+                && !(endpoint.contains("://") && endpoint_url(endpoint, true, path_allowed).is_some())
+            {
+                return Err(invalid(option, endpoint, "is not like https://host:port"));
+            }
+        }
+        if let Some(account) = self.azure_account.as_deref().filter(|account| !secrets::is_azure_account(account)) {
+            return Err(invalid("azure_account", account, "is not the name of a storage account"));
         }
         Ok(())
     }
 
-    /// Whether a secret may have its endpoint.
-    pub fn check_secret(&self, options: &BTreeMap<String, String>) -> Result<(), Failure> {
-        let Some(endpoint) = secrets::option(options, "endpoint") else { return Ok(()) };
-        let wanted = origin(endpoint, secrets::option(options, "use_ssl") != Some("false"));
-        let allowed = self.allowed_endpoints.iter().chain(&self.s3_endpoint).filter_map(|one| origin(one, true));
-        match wanted.is_some_and(|wanted| allowed.into_iter().any(|one| one == wanted)) {
+    /// A URL below which databases keep their files, in the spelling that is used within.
+    pub fn check_warehouse(url: &str) -> Result<String, Failure> {
+        let invalid =
+            |why: &str| Err(Failure::new(ErrorCode::InvalidArgument, format!("coordinator.warehouse: {url:?} {why}")));
+        match url.split_once("://") {
+            Some(("file", _)) => Ok(url.to_owned()),
+            Some((scheme, _)) if Provider::of_scheme(scheme).is_some() => plain_url(url).or_else(invalid),
+            _ => invalid("is neither a directory nor a URL of s3, gs or az"),
+        }
+    }
+
+    /// Whether a secret may have its endpoint, and opens anything.
+    pub fn check_secret(&self, secret: &SecretRecord) -> Result<(), Failure> {
+        self.check_endpoint(secret)?;
+        let Some(provider) =
+            Provider::of_scheme(secrets::Kind::from_name(&secret.kind)?.schemes()[0].trim_end_matches("://"))
+        else {
+            return Ok(());
+        };
+        // Nothing is asked; but a key that is none is found now.
+        let opened = provider.open(&format!("{}://any", provider.scheme()), self, Some(secret));
+        opened.map(drop).map_err(|_| {
+            let message = format!("the credentials of secret \"{}\" cannot be read", secret.name);
+            Failure::new(ErrorCode::InvalidArgument, message)
+        })
+    }
+
+    fn check_endpoint(&self, secret: &SecretRecord) -> Result<(), Failure> {
+        let Some(endpoint) = secrets::option(&secret.options, "endpoint") else { return Ok(()) };
+        let tls = secrets::option(&secret.options, "use_ssl") != Some("false");
+        let path_allowed = secret.kind == secrets::Kind::Azure.name();
+        let own = [&self.s3_endpoint, &self.gcs_endpoint, &self.azure_endpoint].into_iter().flatten();
+        let allowed: Vec<_> =
+            self.allowed_endpoints.iter().chain(own).filter_map(|one| endpoint_url(one, true, true)).collect();
+        let wanted = endpoint_url(endpoint, tls, path_allowed);
+        match wanted.is_some_and(|wanted| allowed.iter().any(|one| one.origin() == wanted.origin())) {
             true => Ok(()),
             false => {
                 let message = "ENDPOINT of the secret is not an allowed one (storage.allowed_endpoints)";
@@ -157,9 +210,19 @@ impl StorageOptions {
     }
 }
 
+fn is_readable(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https") || Provider::of_scheme(scheme).is_some()
+}
+
 /// A URL in its one form: where `%2e%2e` leads is known, and that `0x7f000001` is an address.
 fn plain_url(location: &str) -> Result<String, &'static str> {
-    let url = Url::parse(location).map_err(|_| "is not a URL")?;
+    let url = Url::parse(&plain_scheme(location)).map_err(|_| "is not a URL")?;
+    let is_azure = url.scheme() == Provider::Azure.scheme();
+    if is_azure && (!url.username().is_empty() || url.host_str().is_some_and(|host| host.contains('.'))) {
+        return Err(
+            "names a storage account: write az://container/path; the account is the secret's, or storage.azure_account",
+        );
+    }
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
         return Err("has a user, a query or a fragment, which the URL of a file has not here");
     }
@@ -170,16 +233,6 @@ fn plain_url(location: &str) -> Result<String, &'static str> {
         return Err("leads upwards with \"..\"");
     }
     Ok(url.to_string())
-}
-
-/// Scheme, host and port of `https://host:port/`, or of `host:port`, which leaves the scheme to `tls`.
-pub(crate) fn origin(endpoint: &str, tls: bool) -> Option<String> {
-    let scheme = if tls { "https" } else { "http" };
-    let text = if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") };
-    let url = Url::parse(&text).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
-    let bare = url.query().is_none() && url.fragment().is_none() && url.path() == "/";
-    (plain && bare).then(|| url.origin().ascii_serialization())
 }
 
 fn split_glob(path: &Path) -> (PathBuf, Option<String>) {
@@ -206,7 +259,14 @@ mod tests {
         std::fs::create_dir_all(root.join("out")).unwrap();
         std::os::unix::fs::symlink(root.join("out"), root.join("in/link")).unwrap();
         let options = StorageOptions {
-            allowed_roots: vec![root.join("in").display().to_string(), "s3://mine/data".to_owned()],
+            allowed_roots: [
+                root.join("in").display().to_string().as_str(),
+                "s3://mine/data",
+                "gs://mine/g",
+                "azure://mine/a",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             ..Default::default()
         };
         let code = |location: &str| options.check_location(location).map_err(|failure| failure.code);
@@ -219,6 +279,13 @@ mod tests {
         assert_eq!(code(&root.join("in/none").display().to_string()), Err(ErrorCode::FileUnavailable));
         assert_eq!(code("http://169.254.169.254/latest"), Err(ErrorCode::AccessDenied));
         assert!(code("s3://mine/data/t").is_ok());
+        assert_eq!(code("gcs://mine/g/t").unwrap(), "gs://mine/g/t");
+        assert_eq!(code("abfss://mine/a/t").unwrap(), "az://mine/a/t");
+        let named = options.check_location("abfss://mine@account.dfs.core.windows.net/a/t").unwrap_err();
+        assert!(named.message.contains("names a storage account"), "{named}");
+        for location in ["gs://mine/data", "az://mine/g", "az://mine.evil.org/a", "s3a://mine/data", "r2://mine/data"] {
+            assert_eq!(code(location), Err(ErrorCode::AccessDenied), "{location}");
+        }
         assert_eq!(code("s3://mine/database"), Err(ErrorCode::AccessDenied));
         assert_eq!(code("s3://other/data"), Err(ErrorCode::AccessDenied));
         for location in [
@@ -260,9 +327,11 @@ mod tests {
             ..Default::default()
         };
         let check = |endpoint: &str, ssl: &str| {
-            let secret =
-                [("endpoint", endpoint), ("use_ssl", ssl)].map(|(key, value)| (key.to_owned(), value.to_owned()));
-            options.check_secret(&BTreeMap::from(secret)).is_ok()
+            let given = [("key_id", "k"), ("secret", "s"), ("endpoint", endpoint), ("use_ssl", ssl)];
+            let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let (name, kind, scope) = ("n".to_owned(), "s3".to_owned(), "s3://".to_owned());
+            let secret = SecretRecord { id: uuid::Uuid::nil(), name, kind, scope, options: given.into() };
+            options.check_secret(&secret).is_ok()
         };
         assert!(check("store.example", "true") && check("https://STORE.example:443/", "") && check("", "true"));
         assert!(check("127.0.0.1:9000", "false") && check("http://127.0.0.1:9000", "true"));

@@ -119,6 +119,11 @@ impl Cluster {
         &self.http
     }
 
+    /// Of those that run.
+    pub fn executor_pids(&self) -> Vec<u32> {
+        self.executors.iter().map(|executor| executor.child.id()).collect()
+    }
+
     pub fn coordinator_pid(&self) -> u32 {
         self.coordinator.child.id()
     }

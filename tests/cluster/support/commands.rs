@@ -111,6 +111,14 @@ fn state(pid: u32) -> Option<(u32, char)> {
     Some((fields.next()?.parse().ok()?, state))
 }
 
+/// Processor time that a process has used, in ticks of 10 ms.
+pub fn ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // Fields 14 and 15, in user mode and in the kernel; the third is the first here.
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
 pub async fn wait_until_gone(pids: &[u32], limit: Duration) {
     let deadline = Instant::now() + limit;
     loop {

@@ -4,6 +4,7 @@
 //! single-process DataFusion ([`oracle`]).
 
 pub mod answers;
+pub mod bucket;
 pub mod client;
 pub mod cluster;
 pub mod commands;
@@ -13,7 +14,7 @@ pub mod engine;
 pub mod oracle;
 pub mod parquet_files;
 pub mod paths;
-pub mod s3;
+
 pub mod small_disk;
 pub mod terminal;
 pub mod web;

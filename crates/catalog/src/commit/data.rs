@@ -13,8 +13,8 @@ use crate::model::{Column, Table};
 use crate::scalar::Scalar;
 use crate::sql::{Tx, Value};
 use crate::statistics_column::wider;
-use crate::time;
 use crate::transaction::{TableData, Transaction};
+use crate::{sketches, time};
 
 const DOING: &str = "writing files";
 
@@ -31,11 +31,17 @@ pub(super) async fn write(tx: &mut Tx, work: &Transaction, draw: &mut Draw, late
         let gone = write_removals(tx, data, draw.snapshot).await?;
         let lasting = draw.table(*id);
         let mut totals = Totals::read(tx, lasting).await?;
+        let was_emptied = !data.removed.is_empty() && !has_files(tx, lasting).await?;
         totals.rows -= gone.0;
         totals.bytes -= gone.1;
         write_files(tx, lasting, data, draw, &mut totals).await?;
         totals.write(tx, lasting).await?;
         merge_column_statistics(tx, lasting, table, data, totals.was_empty).await?;
+        let mut new = data.sketches.clone();
+        if data.is_compaction && !was_emptied {
+            new.rows = 0;
+        }
+        sketches::write(tx, lasting, &new, draw.snapshot, was_emptied).await?;
         if data.forget_loaded {
             let sql = "DELETE FROM frazil_loaded_file WHERE table_id = $1";
             tx.execute(DOING, sql, &[Value::int(lasting.0)]).await?;
@@ -97,6 +103,12 @@ async fn write_removals(tx: &mut Tx, data: &TableData, snapshot: SnapshotId) -> 
     let replaced = data.deletes.keys().copied().filter(|id| *id < LOCAL_IDS);
     end(tx, "ducklake_delete_file", "data_file_id", removed.iter().copied().chain(replaced), snapshot).await?;
     Ok(gone)
+}
+
+/// Whether any file of the table is left.
+async fn has_files(tx: &mut Tx, table: TableId) -> Result<bool> {
+    let sql = "SELECT data_file_id FROM ducklake_data_file WHERE table_id = $1 AND end_snapshot IS NULL LIMIT 1";
+    Ok(tx.first(DOING, sql, &[Value::int(table.0)], |row| row.int(0)).await?.is_some())
 }
 
 async fn write_files(

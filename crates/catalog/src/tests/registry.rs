@@ -84,7 +84,7 @@ async fn a_cloned_database_keeps_its_files_alive() {
     let first = append(&source, table, vec![file("a.parquet", 0, 10)]).await;
     append(&source, table, vec![file("b.parquet", 10, 20)]).await;
     let clone = databases
-        .clone_database("source", At::Snapshot(first), "copy", |view| Ok(view.sql.clone()), CommitInfo::default())
+        .clone_database("source", At::Snapshot(first), "copy", None, |view| Ok(view.sql.clone()), CommitInfo::default())
         .await
         .unwrap();
     let view = latest(&clone).await;

@@ -187,7 +187,7 @@ pub enum LoadSet {
 /// Where sample data go.
 #[derive(Args, Debug)]
 pub struct LoadInto {
-    /// Plain Parquet files in this directory or s3://bucket/prefix, in place of tables.
+    /// Plain Parquet files in this directory, s3://bucket/prefix, gs://… or az://…, in place of tables.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["replace", "url"])]
     pub to: Option<String>,
     /// With --to: files written at the same time; else one for each processor.

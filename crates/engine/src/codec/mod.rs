@@ -5,12 +5,13 @@
 //! both for the task at hand ([`TaskInputs`]) and puts them in where the leaf is made, so that every operator above is
 //! built over the task's own partitions from the start.
 //!
-//! `splits` (what a scan's partitions read), `nodes` (our operators), `messages` (their form) and `expressions` (what is encoded in another
+//! `splits` (what a scan's partitions read), `split_messages` (its form), `nodes` (our operators), `messages` (their form) and `expressions` (what is encoded in another
 //! way than DataFusion's).
 
 mod expressions;
 mod messages;
 mod nodes;
+mod split_messages;
 mod splits;
 
 use std::collections::HashMap;
@@ -36,7 +37,8 @@ use prost::Message;
 
 use self::expressions::OurEncoding;
 use self::nodes::Codec;
-pub use self::splits::{SplitScanExec, Splits, decode_splits, encode_splits_of, number_scans, scan_number};
+pub use self::split_messages::decode_splits;
+pub use self::splits::{SplitScanExec, Splits, encode_splits_of, number_scans, scan_number};
 use crate::errors::to_failure;
 
 /// What one task reads.

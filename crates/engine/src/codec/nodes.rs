@@ -38,6 +38,7 @@ use crate::lake::{
 };
 use crate::scan::NamingSource;
 use crate::stages::{LoadShape, StagedSource, UnloadExec, UnloadTarget};
+use crate::storage::Unchanged;
 
 #[derive(Default)]
 pub(super) struct Codec {
@@ -262,7 +263,15 @@ impl Codec {
         let config: &FileScanConfig = config.ok_or_else(|| malformed("a scan that is none"))?;
         let files = self.files_of(message.scan)?;
         let config = with_virtual_columns(config)?;
-        let source = NamingSource::wrap(config.file_source().clone());
+        let env = context.runtime_env();
+        let store = env.object_store(&config.object_store_url)?;
+        let source = match Unchanged::over(store, &config.object_store_url, &files) {
+            Some(store) => {
+                let metadata = env.cache_manager.get_file_metadata_cache();
+                NamingSource::over(config.file_source().clone(), store, metadata)
+            }
+            None => NamingSource::wrap(config.file_source().clone()),
+        };
         let adapter = adapter_for(config.file_schema());
         let config = FileScanConfigBuilder::from(config).with_file_groups(files).with_source(source);
         let config = config.with_expr_adapter(adapter);

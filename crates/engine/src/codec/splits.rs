@@ -15,14 +15,10 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, ReplaceChildrenOptions,
 };
-use datafusion_proto::protobuf;
 use frazil_common::Failure;
-use prost::Message;
 
-use super::malformed;
-use crate::errors::to_failure;
+use super::split_messages::{encode_files, encode_parts};
 use crate::generate::GenerateExec;
-use crate::lake::DeletedRows;
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]
@@ -58,11 +54,7 @@ pub fn scan_number(node: &dyn ExecutionPlan) -> Option<u32> {
 pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Vec<u8>, Failure> {
     match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
         (Some(scan), _) => encode_files(&scan.config().file_groups[partition]),
-        (_, Some(made)) => {
-            let parts = &made.parts[partition];
-            let parts = Some(PartsMessage { first: parts.start as u64, end: parts.end as u64 });
-            Ok(SplitsMessage { parts, ..SplitsMessage::default() }.encode_to_vec())
-        }
+        (_, Some(made)) => Ok(encode_parts(&made.parts[partition])),
         _ => Err(Failure::internal(format!("operator {} has no splits", node.name()))),
     }
 }
@@ -149,66 +141,4 @@ impl ExecutionPlan for SplitScanExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.original.execute(partition, context)
     }
-}
-
-/// A file group, and the delete files of its files: DataFusion's message drops what it does not know of a file.
-#[derive(Clone, PartialEq, Message)]
-struct SplitsMessage {
-    #[prost(message, optional, tag = "1")]
-    group: Option<protobuf::FileGroup>,
-    #[prost(message, repeated, tag = "2")]
-    deletes: Vec<DeletesMessage>,
-    /// In place of files.
-    #[prost(message, optional, tag = "3")]
-    parts: Option<PartsMessage>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PartsMessage {
-    #[prost(uint64, tag = "1")]
-    first: u64,
-    /// The one after the last.
-    #[prost(uint64, tag = "2")]
-    end: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DeletesMessage {
-    /// Its place in the group.
-    #[prost(uint32, tag = "1")]
-    file: u32,
-    #[prost(message, optional, tag = "2")]
-    rows: Option<DeletedRows>,
-}
-
-fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
-    let deletes = group.iter().enumerate().filter_map(|(index, file)| {
-        let rows = file.extensions.get::<DeletedRows>().cloned()?;
-        Some(DeletesMessage { file: index as u32, rows: Some(rows) })
-    });
-    let deletes = deletes.collect();
-    let group: Result<protobuf::FileGroup> = group.try_into();
-    let group = group.map_err(|error| to_failure(&error))?;
-    Ok(SplitsMessage { group: Some(group), deletes, parts: None }.encode_to_vec())
-}
-
-pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
-    let decode = || {
-        let message = SplitsMessage::decode(bytes).map_err(malformed)?;
-        if let Some(PartsMessage { first, end }) = message.parts {
-            let number = |part: u64| usize::try_from(part).map_err(malformed);
-            return Ok(Splits::Parts(number(first)?..number(end)?));
-        }
-        let group = message.group.ok_or_else(|| malformed("splits without files"))?;
-        let mut files = FileGroup::try_from(&group)?.into_inner();
-        for deletes in message.deletes {
-            let file = files.get_mut(deletes.file as usize);
-            let (Some(file), Some(rows)) = (file, deletes.rows) else {
-                return Err(malformed("deleted rows of no file"));
-            };
-            file.extensions.insert(rows);
-        }
-        Ok(Splits::Files(FileGroup::new(files)))
-    };
-    decode().map_err(|error| to_failure(&error))
 }

@@ -2,7 +2,8 @@
 
 use datafusion::execution::TaskContext;
 use frazil_catalog::{
-    At, CatalogError, CommitInfo, DataFileId, Databases, IfExists, Result, SecretRecord, TableId, Transaction, View,
+    At, CatalogError, CommitInfo, DataFileId, Database, Databases, IfExists, NewSketches, Result, RetentionScope,
+    SecretRecord, TableId, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure};
 
@@ -40,6 +41,12 @@ pub enum Change {
         name: String,
         if_exists: bool,
     },
+    SetRetention {
+        database: Database,
+        scope: RetentionScope,
+        days: Option<u32>,
+        done: String,
+    },
     /// A transaction with all it takes, and what the user is told.
     Commit {
         transaction: Box<Transaction>,
@@ -54,7 +61,7 @@ pub enum Change {
 impl Change {
     /// Returns what the user is told.
     pub async fn perform(self, databases: &Databases, info: CommitInfo) -> Result<String, Failure> {
-        let request = info.request_id.as_deref();
+        let request = info.request();
         let done = match self {
             Self::CreateDatabase { name, if_not_exists } => {
                 let created = databases.create_for(&name, Some(DEFAULT_SCHEMA), request).await;
@@ -87,13 +94,12 @@ impl Change {
                 let query = |view: &View| {
                     query_elsewhere(view, from, to).map_err(|failure| CatalogError::Invalid(failure.message))
                 };
-                match databases.clone_database(&source, at, &name, query, info).await {
+                match databases.clone_database(&source, at, &name, Some(DEFAULT_SCHEMA), query, info.clone()).await {
                     Err(CatalogError::DuplicateDatabase(_)) if if_not_exists => {
                         format!("database {name} exists already")
                     }
                     cloned => {
-                        let database = cloned.map_err(|error| to_failure(&error))?;
-                        ensure_default_schema(&database).await.map_err(|error| to_failure(&error))?;
+                        cloned.map_err(|error| to_failure(&error))?;
                         format!("database {name} cloned from {source}")
                     }
                 }
@@ -115,8 +121,13 @@ impl Change {
                     }
                 }
             }
+            // Sent again it does the same, so its request is not noted.
+            Self::SetRetention { database, scope, days, done } => {
+                database.set_retention(scope, days).await.map_err(|error| to_failure(&error))?;
+                done
+            }
             Self::Commit { transaction, done } => {
-                transaction.commit(info).await.map_err(|error| to_failure(&error))?;
+                transaction.commit(info.clone()).await.map_err(|error| to_failure(&error))?;
                 done
             }
             Self::Nothing { done } => done,
@@ -242,12 +253,14 @@ impl Written {
         let table = view.table_by_id(self.table).map_err(|error| to_failure(&error))?;
         let (mut counts, mut gone, mut rows) = (Counts::default(), 0, 0);
         let (mut added, mut removed, mut deletes, mut counted) = (Vec::new(), Vec::new(), Vec::new(), false);
+        let mut sketches = NewSketches::default();
         for report in reports {
             match report {
                 Report::Written(file) => {
                     rows += file.rows;
                     added.push(file.into_data_file(table));
                 }
+                Report::Sketched(sketch) => sketches.merge(sketch.into_sketches(table)),
                 Report::Counted { inserted, updated } => {
                     counts.inserted += inserted;
                     counts.updated += updated;
@@ -272,7 +285,8 @@ impl Written {
             let (files, bytes) = (added.len() as i64, added.iter().map(|file| file.size_bytes).sum());
             let answer = compaction.answer(files, bytes);
             let compacted = self.transaction.compact(self.table, &compaction.taken, added);
-            compacted.map_err(|error| to_failure(&error))?;
+            let sketched = compacted.and_then(|()| self.transaction.add_sketches(self.table, sketches));
+            sketched.map_err(|error| to_failure(&error))?;
             return Ok((*self.transaction, answer));
         }
         // Without changes of rows that are there, all that was written is new.
@@ -284,7 +298,8 @@ impl Written {
         let put = || {
             self.transaction.remove_files(self.table, &removed)?;
             self.transaction.add_delete_files(self.table, deletes)?;
-            self.transaction.add_files(self.table, added).map(|_| ())
+            self.transaction.add_files(self.table, added)?;
+            self.transaction.add_sketches(self.table, sketches)
         };
         put().map_err(|error| to_failure(&error))?;
         Ok((*self.transaction, self.kind.answer(counts)))

@@ -1,4 +1,5 @@
-//! `table_files('database.schema.table')`: the data files of a table as a statement sees it.
+//! `table_files('database.schema.table')` and `column_statistics('database.schema.table')`: what the catalog knows of a table
+//! as a statement sees it.
 
 use std::sync::Arc;
 
@@ -14,26 +15,55 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use frazil_common::{ErrorCode, Failure};
 
+use super::column_statistics;
 use super::ddl::resolve;
 use super::table::LakeTable;
 
-pub fn table_function() -> Arc<TableFunction> {
-    Arc::new(TableFunction::new("table_files".to_owned(), Arc::new(TableFiles)))
+pub fn table_functions() -> Vec<Arc<TableFunction>> {
+    [About::Files, About::Columns]
+        .map(|about| Arc::new(TableFunction::new(about.name().to_owned(), Arc::new(about))))
+        .into()
 }
 
-#[derive(Debug)]
-struct TableFiles;
+#[derive(Clone, Copy, Debug)]
+enum About {
+    Files,
+    Columns,
+}
 
-impl TableFunctionImpl for TableFiles {
+impl About {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Files => "table_files",
+            Self::Columns => "column_statistics",
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        match self {
+            Self::Files => schema(),
+            Self::Columns => column_statistics::schema(),
+        }
+    }
+
+    async fn rows(self, table: &LakeTable) -> Result<RecordBatch> {
+        match self {
+            Self::Files => files(table).await,
+            Self::Columns => column_statistics::rows(table).await,
+        }
+    }
+}
+
+impl TableFunctionImpl for About {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let name = match args.exprs() {
             [Expr::Literal(name, _)] => name.try_as_str().flatten(),
             _ => None,
         };
         let Some(name) = name else {
-            return refused(ErrorCode::InvalidArgument, "write table_files('database.schema.table')");
+            return refused(ErrorCode::InvalidArgument, format!("write {}('database.schema.table')", self.name()));
         };
-        Ok(Arc::new(Files { table: TableReference::parse_str(name), schema: schema() }))
+        Ok(Arc::new(Known { about: *self, table: TableReference::parse_str(name), schema: self.schema() }))
     }
 }
 
@@ -44,17 +74,33 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![path, number("rows"), number("bytes"), number("deleted")]))
 }
 
+async fn files(table: &LakeTable) -> Result<RecordBatch> {
+    let files = table.files_for(&[]).await?;
+    let deleted = files.iter().map(|file| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
+    let batch = RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(files.iter().map(|file| &file.path))),
+            Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.record_count))),
+            Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.size_bytes))),
+            Arc::new(Int64Array::from_iter_values(deleted)),
+        ],
+    );
+    Ok(batch?)
+}
+
 fn refused<T>(code: ErrorCode, message: impl Into<String>) -> Result<T> {
     Err(frazil_exchange::to_datafusion(Failure::new(code, message.into())))
 }
 
 #[derive(Debug)]
-struct Files {
+struct Known {
+    about: About,
     table: TableReference,
     schema: SchemaRef,
 }
 
-impl Files {
+impl Known {
     async fn list(&self, state: &SessionState) -> Result<RecordBatch> {
         let name = resolve(self.table.clone(), state);
         let schema = state.catalog_list().catalog(&name.catalog).and_then(|catalog| catalog.schema(&name.schema));
@@ -68,23 +114,12 @@ impl Files {
         let Some(table) = table.downcast_ref::<LakeTable>() else {
             return refused(ErrorCode::InvalidArgument, format!("\"{}\" is not a table of the catalog", self.table));
         };
-        let files = table.files_for(&[]).await?;
-        let deleted = files.iter().map(|file| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
-        let batch = RecordBatch::try_new(
-            self.schema.clone(),
-            vec![
-                Arc::new(StringArray::from_iter_values(files.iter().map(|file| &file.path))),
-                Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.record_count))),
-                Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.size_bytes))),
-                Arc::new(Int64Array::from_iter_values(deleted)),
-            ],
-        );
-        Ok(batch?)
+        self.about.rows(table).await
     }
 }
 
 #[async_trait]
-impl TableProvider for Files {
+impl TableProvider for Known {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
@@ -101,9 +136,9 @@ impl TableProvider for Files {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(own) = state.as_any().downcast_ref::<SessionState>() else {
-            return refused(ErrorCode::Internal, "table_files outside of a statement");
+            return refused(ErrorCode::Internal, format!("{} outside of a statement", self.about.name()));
         };
-        let files = self.list(own).await?;
-        MemTable::try_new(self.schema.clone(), vec![vec![files]])?.scan(state, projection, filters, limit).await
+        let rows = self.list(own).await?;
+        MemTable::try_new(self.schema.clone(), vec![vec![rows]])?.scan(state, projection, filters, limit).await
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
-//! and `retyped` (columns of files by id, whatever they were called then), `nested_types` (of lists, structs and maps, as plans and as files have them), `files` (which files a table has), `places` (where rows are), `write` (rows to Parquet files, on executors),
-//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `uploaded` (rows that a client sends), `file_statistics` and `report` (what was written, as rows), `statements` (what the
+//! and `retyped` (columns of files by id, whatever they were called then), `nested_types` (of lists, structs and maps, as plans and as files have them), `files` and `column_statistics` (which files a table has, what is known of its columns), `places` (where rows are), `write` (rows to Parquet files, on executors),
+//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `uploaded` (rows that a client sends), `file_statistics` and `report` (what was written, as rows), `sketches` (how many distinct values that was), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
@@ -11,6 +11,7 @@ mod bloom_filters;
 mod change;
 mod clone;
 mod clustering;
+mod column_statistics;
 mod columns;
 mod ddl;
 mod declared;
@@ -23,6 +24,7 @@ mod file_statistics;
 mod files;
 mod information;
 mod known_answers;
+mod leftovers;
 mod listing;
 mod merge;
 mod names;
@@ -33,9 +35,11 @@ mod past;
 mod places;
 mod pruned;
 mod report;
+mod retention;
 mod retyped;
 mod rows;
 mod show;
+mod sketches;
 mod snapshots;
 mod statements;
 mod table;
@@ -59,7 +63,7 @@ pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};
 pub use external::{ExternalTables, definition_of};
 pub use field_ids::adapter_for;
-pub use files::table_function as files_function;
+pub use files::table_functions;
 pub use known_answers::answer_from_catalog;
 pub use merge::as_merge;
 pub use names::{Lakes, catalogs};
@@ -69,6 +73,7 @@ pub use past::look_back;
 pub use places::{with_virtual_columns, without_virtual_columns};
 pub use pruned::{PrunedScan, PrunedScans};
 pub use report::{Report, read_reports};
+pub use retention::plan_retention;
 pub use rows::RowChanges;
 pub use show::{describe, show};
 pub use snapshots::show_snapshots;
@@ -77,6 +82,7 @@ pub use table::LakeTable;
 pub(crate) use table::{default_value, store_path, store_url};
 pub use undrop::plan_undrop;
 pub use upload::Begun;
+pub(crate) use upload::{ObjectFile, store_error};
 pub use uploaded::{UPLOADED_ROWS, UploadedRows};
 pub use vacuum::{VacuumOptions, VacuumRequest, Vacuumed, check_vacuum, vacuum, vacuumed_rows};
 pub use write::{WriteFilesExec, WriteTarget};

@@ -74,6 +74,18 @@ impl Seen {
         }
     }
 
+    /// About how many distinct values columns have, where that is known.
+    pub async fn distinct_counts(
+        &self,
+        table: TableId,
+        columns: &[ColumnId],
+    ) -> frazil_catalog::Result<Vec<Option<u64>>> {
+        match &self.transaction {
+            Some(transaction) => transaction.distinct_counts(table, columns).await,
+            None => self.database.distinct_counts(&self.view, table, columns).await,
+        }
+    }
+
     pub async fn table_statistics(
         &self,
         table: TableId,

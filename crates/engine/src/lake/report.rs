@@ -1,11 +1,14 @@
 //! What writers tell of the files they have written: rows, so that they reach the coordinator as a query's answer does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
-use frazil_catalog::{ColumnId, DataFileId, NewColumnStatistics, NewDataFile, NewDeleteFile, Place, Scalar, Table};
+use frazil_catalog::{
+    ColumnId, DataFileId, NewColumnStatistics, NewDataFile, NewDeleteFile, NewSketches, Place, Scalar, Sketch, Table,
+};
 use frazil_common::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub enum Report {
     Counted { inserted: i64, updated: i64 },
     /// Rows of a data file that are gone.
     Deleted(DeleteReport),
+    /// Distinct values of what a writer has written.
+    Sketched(SketchReport),
     /// What became of a staged file that was read.
     Staged(StagedReport),
 }
@@ -44,6 +49,13 @@ pub struct ColumnReport {
     pub min: Option<String>,
     pub max: Option<String>,
     pub contains_nan: Option<bool>,
+}
+
+/// Sketches of the columns of so many rows, by field id, as the catalog's texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SketchReport {
+    pub rows: i64,
+    pub columns: BTreeMap<i64, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +135,16 @@ impl FileReport {
             columns: columns.collect(),
             row_id_start: None,
         }
+    }
+}
+
+impl SketchReport {
+    /// As the catalog takes it. Sketches that it does not understand, and those of columns that are gone, are left out.
+    pub fn into_sketches(self, table: &Table) -> NewSketches {
+        let columns = self.columns.into_iter().map(|(id, text)| (ColumnId(id), text));
+        let columns = columns.filter(|(id, _)| table.column_by_id(*id).is_some());
+        let columns = columns.filter_map(|(id, text)| Some((id, Sketch::from_text(&text)?)));
+        NewSketches { rows: self.rows, columns: columns.collect() }
     }
 }
 

@@ -32,6 +32,12 @@ pub enum OwnStatement {
         name: ObjectName,
         to: ObjectName,
     },
+    /// `SET DATA_RETENTION_TIME_IN_DAYS = n`, or `UNSET`.
+    Retention {
+        kind: Kind,
+        name: ObjectName,
+        days: Option<u32>,
+    },
     /// Of the session's database, if no name is given.
     ShowSnapshots {
         database: Option<ObjectName>,
@@ -100,6 +106,24 @@ impl Words<'_> {
         self.0.parse_object_name(false)
     }
 
+    /// `None`: something else follows.
+    fn retention(&mut self) -> Parsed<Option<Option<u32>>> {
+        const OPTION: &str = "data_retention_time_in_days";
+        let is_option = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(OPTION));
+        if !is_option(&self.0.peek_nth_token_ref(1).token) {
+            return Ok(None);
+        }
+        if self.take("unset") {
+            self.0.advance_token();
+            return Ok(Some(None));
+        }
+        self.expect("set")?;
+        self.0.advance_token();
+        self.0.expect_token(&Token::Eq)?;
+        let days = self.0.parse_literal_uint()?;
+        Ok(Some(Some(u32::try_from(days).unwrap_or(u32::MAX))))
+    }
+
     fn statement(&mut self) -> Parsed<Option<OwnStatement>> {
         let statement = if self.take("undrop") {
             let kind = self.kind()?;
@@ -120,18 +144,16 @@ impl Words<'_> {
             }
             OwnStatement::Describe { name: self.name()? }
         } else if self.take("alter") {
-            let kind = match [("view", Kind::View), ("schema", Kind::Schema), ("database", Kind::Database)]
-                .into_iter()
-                .find(|(word, _)| self.take(word))
-            {
-                Some((_, kind)) => kind,
-                None => return Ok(None),
-            };
-            let name = self.name()?;
-            if !(self.take("rename") && self.take("to")) {
-                return Ok(None);
+            let kinds =
+                [("view", Kind::View), ("schema", Kind::Schema), ("database", Kind::Database), ("table", Kind::Table)];
+            let Some((_, kind)) = kinds.into_iter().find(|(word, _)| self.take(word)) else { return Ok(None) };
+            // Of tables the parser reads the rest, and what is wrong with it.
+            let Ok(name) = self.name() else { return Ok(None) };
+            match self.retention()? {
+                Some(days) => OwnStatement::Retention { kind, name, days },
+                None if kind == Kind::Table || !(self.take("rename") && self.take("to")) => return Ok(None),
+                None => OwnStatement::Rename { kind, name, to: self.name()? },
             }
-            OwnStatement::Rename { kind, name, to: self.name()? }
         } else if self.take("create") {
             match self.clone_statement()? {
                 Some(clone) => OwnStatement::Clone(Box::new(clone)),

@@ -44,9 +44,11 @@ const LIST_MAX: usize = 64;
 const STATISTICS_MAX: usize = 100_000;
 /// Lists of a statement's files that are kept, by what was asked of them.
 const ASKED_MAX: usize = 8;
+/// Of so many files each: longer lists are made anew, rather than held beside the splits that are made of them.
+const ASKED_FILES_MAX: usize = 100_000;
 
 /// Files that may have rows within the ranges.
-type AskedFiles = (Vec<ColumnRange>, Arc<[DataFile]>);
+type AskedFiles = (Vec<ColumnRange>, Arc<Vec<DataFile>>);
 
 #[derive(Clone)]
 pub struct LakeTable {
@@ -92,16 +94,16 @@ impl LakeTable {
     }
 
     /// The files that may hold a row for which all filters are true, without statistics.
-    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<[DataFile]>> {
+    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<Vec<DataFile>>> {
         let conjuncts = filters.iter().flat_map(|filter| split_conjunction(filter));
         let ranges: Vec<ColumnRange> = conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect();
         if let Some((_, files)) = self.asked.lock().iter().find(|(asked, _)| *asked == ranges) {
             return Ok(files.clone());
         }
         let filter = FileFilter { ranges: ranges.clone(), statistics: Vec::new() };
-        let files: Arc<[DataFile]> = self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?.into();
+        let files = Arc::new(self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?);
         let mut asked = self.asked.lock();
-        if asked.len() < ASKED_MAX {
+        if asked.len() < ASKED_MAX && files.len() <= ASKED_FILES_MAX {
             asked.push((ranges, files.clone()));
         }
         Ok(files)
@@ -240,6 +242,20 @@ impl LakeTable {
         let (mut groups, statistics) = compute_all_files_statistics(vec![group], self.schema.clone(), true, false)?;
         let splits = groups.pop().map(FileGroup::into_inner).unwrap_or_default();
         Ok((splits, statistics))
+    }
+
+    /// Adds how many distinct values columns have in the whole table, and so at most in a scan of its files.
+    async fn count_distinct(&self, statistics: &mut Statistics, columns: &[usize]) -> Result<()> {
+        let ids: Vec<_> = columns.iter().map(|index| self.table.columns[*index].id).collect();
+        let counts = self.seen.distinct_counts(self.table.id, &ids).await.map_err(to_datafusion)?;
+        let rows = statistics.num_rows.get_value().copied().unwrap_or(usize::MAX);
+        for (index, count) in columns.iter().zip(counts) {
+            let Some(count) = count.and_then(|count| usize::try_from(count).ok()) else { continue };
+            if let Some(column) = statistics.column_statistics.get_mut(*index) {
+                column.distinct_count = Precision::Inexact(count.min(rows));
+            }
+        }
+        Ok(())
     }
 
     fn statistics_of(&self, file: &DataFile, columns: &[usize], known: &[CatalogStatistics]) -> Statistics {
@@ -388,7 +404,9 @@ impl TableProvider for LakeTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let columns = self.columns_of_scan(projection, filters);
-        let (splits, statistics) = self.with_statistics(&files, &columns).await?;
+        let (splits, mut statistics) = self.with_statistics(&files, &columns).await?;
+        drop(files);
+        self.count_distinct(&mut statistics, &columns).await?;
         let groups = FileGroup::new(splits).split_files(state.config().target_partitions().max(1));
         self.scan_of(state, groups, statistics, projection, limit)
     }

@@ -43,7 +43,7 @@ enum Part {
 }
 
 /// An object that is being written.
-pub(super) struct ObjectFile {
+pub(crate) struct ObjectFile {
     buffer: PutPayloadMut,
     /// None once the last part was sent, or the task has ended with `failure`.
     parts: Option<mpsc::Sender<Part>>,
@@ -53,7 +53,7 @@ pub(super) struct ObjectFile {
 
 impl ObjectFile {
     /// `local` is the file's path where it is one: then it is on the disk, and not in the system's memory, when it is complete.
-    pub(super) fn create(store: Arc<dyn ObjectStore>, path: Path, local: Option<PathBuf>) -> Self {
+    pub(crate) fn create(store: Arc<dyn ObjectStore>, path: Path, local: Option<PathBuf>) -> Self {
         let (parts, receiver) = mpsc::channel(1);
         let (failed, failure) = oneshot::channel();
         let bytes_under_way = Arc::new(AtomicUsize::new(0));
@@ -119,6 +119,18 @@ impl ObjectFile {
             Err(_) => Err(self.cause().await),
         }
     }
+}
+
+/// The store's own error, where it is one.
+pub(crate) fn store_error(error: ParquetError) -> object_store::Error {
+    let source = match error {
+        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+            Ok(store) => return *store,
+            Err(inner) => inner,
+        },
+        other => other.into(),
+    };
+    object_store::Error::Generic { store: "object store", source }
 }
 
 impl AsyncFileWriter for ObjectFile {
@@ -298,7 +310,7 @@ impl Begun {
         let path_of = |report| match report {
             Report::Written(file) => Some(file.path),
             Report::Deleted(deleted) => deleted.delete_file.map(|file| file.path),
-            Report::Counted { .. } | Report::Staged(_) => None,
+            Report::Counted { .. } | Report::Sketched(_) | Report::Staged(_) => None,
         };
         for name in read_reports(std::slice::from_ref(reports))?.into_iter().filter_map(path_of) {
             let path = store_path(&format!("{location}{name}"));
@@ -338,13 +350,12 @@ async fn remove(store: &Arc<dyn ObjectStore>, paths: &[Path]) {
     }
 }
 
-/// The store's own error, where it is one: a file that cannot be written is not a corrupt one.
+/// A file that cannot be written is not a corrupt one.
 pub(super) fn writing(error: ParquetError, table: &str) -> DataFusionError {
     let error = match error {
-        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
-            Ok(store) => DataFusionError::ObjectStore(store),
-            Err(inner) => DataFusionError::ParquetError(Box::new(ParquetError::External(inner))),
-        },
+        ParquetError::External(inner) if inner.is::<object_store::Error>() => {
+            DataFusionError::ObjectStore(Box::new(store_error(ParquetError::External(inner))))
+        }
         other => DataFusionError::ParquetError(Box::new(other)),
     };
     error.context(format!("writing table \"{table}\""))

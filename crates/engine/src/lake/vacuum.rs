@@ -5,6 +5,8 @@
 //! | a snapshot | it was superseded longer ago than the retention | a query, a transaction or a clone being made has a pin on it |
 //! | a file of forgotten snapshots | at once | any row of any database has its path: another snapshot, a clone |
 //! | a file of a write that failed | it is older than the grace time and than the oldest pin | any database refers to it |
+//! | a stage of a schema that no snapshot has, with its files | it is found so | |
+//! | halves of staged files, unfinished unloads, uploads | as files of a write that failed; see `leftovers` | |
 //! | a dropped database | it was dropped longer ago than the retention | somebody who began before still has a pin |
 //!
 //! What is being written belongs to nobody until it is committed. Its transaction has a pin that is older than its files, so files
@@ -24,9 +26,11 @@ use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
 use object_store::ObjectStoreExt;
 
+use super::leftovers::{Leftovers, remove_empty_directories};
 use super::statements::VacuumStatement;
 use super::table::{store_path, store_url};
 use super::to_failure;
+use crate::storage::ObjectStores;
 
 /// How all our data files are called. Others are left alone, whoever has put them there.
 const OUR_PREFIX: &str = "frazil-";
@@ -37,8 +41,10 @@ const REMOVALS: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct VacuumOptions {
-    /// How long a moment can be looked at.
+    /// How long a moment can be looked at, where a database says nothing else.
     pub retention: Duration,
+    /// The statement says how long: what databases and their parts say does not count.
+    pub is_forced: bool,
     /// Age at which a file that nobody refers to is taken for that of a failed write.
     pub orphan_grace: Duration,
     /// Of one run; the next one goes on.
@@ -64,7 +70,7 @@ pub struct Vacuumed {
 /// One run at a time; the caller sees to that. `only`: one database, which is not purged.
 pub async fn vacuum(
     databases: &Databases,
-    env: &RuntimeEnv,
+    (env, stores): (&RuntimeEnv, &ObjectStores),
     only: Option<&str>,
     options: VacuumOptions,
 ) -> Result<Vec<Vacuumed>, Failure> {
@@ -77,7 +83,7 @@ pub async fn vacuum(
     let limit = start.checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
     let all = databases.all().await.map_err(|error| to_failure(&error))?;
     let uncommitted_since = all.iter().filter_map(Database::oldest_pin).min();
-    let run = Run { databases, env, options, limit, start, uncommitted_since };
+    let run = Run { databases, env, stores, options, limit, start, uncommitted_since };
     let mut done = Vec::new();
     if only.is_none() {
         done.extend(run.purge().await?);
@@ -113,6 +119,7 @@ pub fn check_vacuum(statement: VacuumStatement) -> Result<VacuumRequest, Failure
 struct Run<'a> {
     databases: &'a Databases,
     env: &'a RuntimeEnv,
+    stores: &'a ObjectStores,
     options: VacuumOptions,
     /// What was superseded or dropped before goes.
     limit: SystemTime,
@@ -124,14 +131,23 @@ impl Run<'_> {
     /// Databases that were dropped too long ago to come back.
     async fn purge(&self) -> Result<Vec<Vacuumed>, Failure> {
         let mut done = Vec::new();
+        let all = self.databases.all().await.map_err(|error| to_failure(&error))?;
         for record in self.databases.list().await.map_err(|error| to_failure(&error))? {
-            if record.dropped_at.is_none_or(|dropped| dropped > self.limit) {
+            let limit = match all.iter().find(|one| one.data_path() == record.data_path) {
+                Some(database) => self.limit_of(database).await?,
+                None => self.limit,
+            };
+            if record.dropped_at.is_none_or(|dropped| dropped > limit) {
                 continue;
             }
             let mut purged = Vacuumed { database: record.name.clone(), is_purged: true, ..Default::default() };
             if !self.options.dry_run {
+                let staged = self.staged_files_of(all.iter().find(|one| one.data_path() == record.data_path)).await;
                 match self.databases.purge(record.id).await {
-                    Ok(paths) => purged.files = self.remove(&paths).await.len(),
+                    Ok(mut paths) => {
+                        paths.extend(staged);
+                        purged.files = self.remove(&paths).await.len();
+                    }
                     // Whoever reads it still has begun before it was dropped, and will end.
                     Err(error) => {
                         tracing::info!(database = record.name, %error, "not purged");
@@ -144,9 +160,41 @@ impl Run<'_> {
         Ok(done)
     }
 
+    /// Of a database's internal stages, which go with it.
+    async fn staged_files_of(&self, dropped: Option<&Database>) -> Vec<String> {
+        let Some(database) = dropped else { return Vec::new() };
+        let mut files = Vec::new();
+        for stage in database.stages().await.unwrap_or_default().iter().filter(|stage| stage.url.is_none()) {
+            files.extend(
+                self.leftovers(self.start).all_files(&database.stage_directory(stage)).await.unwrap_or_default(),
+            );
+        }
+        files
+    }
+
+    fn leftovers(&self, before: SystemTime) -> Leftovers<'_> {
+        let VacuumOptions { dry_run, files_max: max, .. } = self.options;
+        Leftovers { env: self.env, stores: self.stores, before, dry_run, max }
+    }
+
+    /// What was superseded before goes. A snapshot is of the whole database, so the longest time that any part of it asks for counts.
+    async fn limit_of(&self, database: &Database) -> Result<SystemTime, Failure> {
+        if self.options.is_forced {
+            return Ok(self.limit);
+        }
+        let (own, parts) = database.retention().await.map_err(|error| to_failure(&error))?;
+        let retention = own.unwrap_or(self.options.retention).max(parts.unwrap_or_default());
+        let retention = match self.databases.is_shared() {
+            true => retention.max(self.options.others_limit),
+            false => retention,
+        };
+        Ok(self.start.checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
     /// Returns the numbers of snapshots and of files.
     async fn expire(&self, database: &Database, all: &[Database]) -> Result<(usize, usize), Failure> {
-        let expiry = Expiry { superseded_before: Some(self.limit), ..Expiry::default() };
+        let limit = self.limit_of(database).await?;
+        let expiry = Expiry { superseded_before: Some(limit), ..Expiry::default() };
         if self.options.dry_run {
             let would = database.would_expire(&expiry, all).await;
             let (snapshots, files) = would.map_err(|error| to_failure(&error))?;
@@ -200,19 +248,40 @@ impl Run<'_> {
             }
         }
         let mut left = self.options.files_max;
+        let looked_at = only.unwrap_or(all);
+        let leftovers = self.leftovers(before);
+        let mut more = leftovers.in_stages(looked_at).await?;
+        more.truncate(left);
+        left -= more.len();
+        if !self.options.dry_run {
+            let paths: Vec<String> = more.iter().map(|(_, path)| path.clone()).collect();
+            let removed: HashSet<String> = self.remove(&paths).await.into_iter().collect();
+            remove_empty_directories(&paths).await;
+            more.retain(|(_, path)| removed.contains(path));
+        }
+        for (name, _) in more {
+            count_orphan(done, |one| one.database == name);
+        }
+        for database in looked_at {
+            for (stage, files) in leftovers.of_forgotten_schemas(database).await? {
+                let gone = if self.options.dry_run { files.len() } else { self.remove(&files).await.len() };
+                // What is left is found again the next time.
+                if gone == files.len() && !self.options.dry_run {
+                    database.drop_stage(stage.schema, &stage.name).await.map_err(|error| to_failure(&error))?;
+                }
+                (0..gone).for_each(|_| count_orphan(done, |one| one.database == database.name()));
+            }
+        }
+        for _ in 0..leftovers.uploads(&roots, looked_at).await? {
+            count_orphan(done, |_| false);
+        }
         for root in roots {
             let found = self.unreferenced(root, before, &referenced, left).await?;
             left -= found.len();
             let removed = if self.options.dry_run { found } else { self.remove(&found).await };
             for path in &removed {
                 let within = |name: &str| all.iter().any(|one| one.name() == name && path.starts_with(one.data_path()));
-                match done.iter_mut().find(|one| !one.is_purged && within(&one.database)) {
-                    Some(one) => one.orphans += 1,
-                    None => match done.iter_mut().find(|one| one.database.is_empty()) {
-                        Some(one) => one.orphans += 1,
-                        None => done.push(Vacuumed { orphans: 1, ..Default::default() }),
-                    },
-                }
+                count_orphan(done, |one| within(&one.database));
             }
         }
         Ok(())
@@ -288,8 +357,17 @@ impl Run<'_> {
     }
 }
 
+/// To the database that it is of, or else to none.
+fn count_orphan(done: &mut Vec<Vacuumed>, is_of: impl Fn(&Vacuumed) -> bool) {
+    let found = done.iter().position(|one| !one.is_purged && !one.database.is_empty() && is_of(one));
+    match found.or_else(|| done.iter().position(|one| one.database.is_empty())) {
+        Some(at) => done[at].orphans += 1,
+        None => done.push(Vacuumed { orphans: 1, ..Default::default() }),
+    }
+}
+
 /// `frazil-….parquet`, and what a writer that was killed has left of one: `frazil-….parquet#1`.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     name.starts_with(OUR_PREFIX) && name.split('#').next().is_some_and(|name| name.ends_with(".parquet"))
 }
 
@@ -298,7 +376,7 @@ fn is_hidden(directory: &str) -> bool {
     directory.starts_with('.')
 }
 
-fn local(path: &str) -> Option<PathBuf> {
+pub(super) fn local(path: &str) -> Option<PathBuf> {
     match path.split_once("://") {
         None => Some(PathBuf::from(path)),
         Some(("file", rest)) => Some(PathBuf::from(rest)),

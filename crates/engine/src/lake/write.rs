@@ -33,6 +33,7 @@ use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
 use super::file_statistics::{column_reports, leaves, note_nans};
 use super::nested_types::{stored_schema, with_type};
 use super::report::{FileReport, Report, report_batch, report_schema};
+use super::sketches::ColumnSketches;
 use super::table::{local_path, store_path, store_url};
 use super::upload::{Begun, ObjectFile, writing};
 use crate::metrics;
@@ -111,6 +112,7 @@ pub(super) struct PartitionWriter {
     begun: Begun,
     open: Option<OpenFile>,
     written: Vec<Report>,
+    sketches: ColumnSketches,
     rows_written: Count,
     bytes_written: Count,
 }
@@ -137,7 +139,8 @@ impl PartitionWriter {
         let schema = stored_schema(table_schema)?;
         let (rows_written, bytes_written) = (Count::new(), Count::new());
         let (open, written, begun) = (None, Vec::new(), Begun::new(store.clone()));
-        Ok(Self { target, schema, store, reservation, begun, open, written, rows_written, bytes_written })
+        let sketches = ColumnSketches::new(&schema);
+        Ok(Self { target, schema, store, reservation, begun, open, written, sketches, rows_written, bytes_written })
     }
 
     /// For an operator's partition.
@@ -191,6 +194,7 @@ impl PartitionWriter {
     /// Ends the last file. Returns what was written.
     pub(super) async fn finish(&mut self) -> Result<Vec<Report>> {
         self.close().await?;
+        self.written.extend(self.sketches.report().map(Report::Sketched));
         Ok(std::mem::take(&mut self.written))
     }
 
@@ -205,6 +209,7 @@ impl PartitionWriter {
             None => self.create(&batch)?,
         };
         note_nans(&batch, &mut file.nans);
+        self.sketches.add(&batch);
         for slice in slices(&batch) {
             file.writer.write(&slice).await.map_err(|error| self.named(error))?;
             if file.writer.in_progress_size() > ROW_GROUP_BYTES || file.writer.memory_size() > ROW_GROUP_MEMORY {

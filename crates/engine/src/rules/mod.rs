@@ -2,6 +2,7 @@
 
 mod broadcast_joins;
 mod spread_joins;
+mod yield_in_joins;
 
 use std::sync::Arc;
 
@@ -19,5 +20,6 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let after = join_selection.expect("DataFusion has a join_selection rule") + 1;
     rules.insert(after, Arc::new(spread_joins::SpreadJoins));
     rules.insert(after, Arc::new(broadcast_joins::BroadcastJoins));
+    rules.push(Arc::new(yield_in_joins::YieldInJoins));
     rules
 }

@@ -1,6 +1,8 @@
 //! Credentials for object stores: which one is for which URL, and what may be in it. Values go to stores and to executors, and
 //! are shown to nobody.
 
+mod check;
+mod connection_string;
 mod statement;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ pub use statement::{SecretStatement, parse, redact, show};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     S3,
+    Gcs,
+    Azure,
     /// Of web servers.
     Http,
 }
@@ -25,10 +29,12 @@ impl Kind {
     pub fn from_name(name: &str) -> Result<Self, Failure> {
         match name.to_ascii_lowercase().as_str() {
             "s3" => Ok(Self::S3),
+            "gcs" => Ok(Self::Gcs),
+            "azure" => Ok(Self::Azure),
             "http" => Ok(Self::Http),
             other => Err(Failure::new(
                 ErrorCode::NotSupported,
-                format!("a secret of type {other:?} is not supported: S3 and HTTP are"),
+                format!("a secret of type {other:?} is not supported: S3, GCS, AZURE and HTTP are"),
             )),
         }
     }
@@ -36,14 +42,18 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::S3 => "s3",
+            Self::Gcs => "gcs",
+            Self::Azure => "azure",
             Self::Http => "http",
         }
     }
 
-    /// How scopes begin.
+    /// How scopes begin, in the spelling that is used within.
     pub fn schemes(self) -> &'static [&'static str] {
         match self {
             Self::S3 => &["s3://"],
+            Self::Gcs => &["gs://"],
+            Self::Azure => &["az://"],
             Self::Http => &["https://", "http://"],
         }
     }
@@ -51,26 +61,43 @@ impl Kind {
     /// The URLs that a secret is for if it does not say. A token is not for all of the web.
     pub fn default_scope(self) -> Option<&'static str> {
         match self {
-            Self::S3 => Some("s3://"),
             Self::Http => None,
+            Self::S3 | Self::Gcs | Self::Azure => self.schemes().first().copied(),
         }
     }
 
-    /// What can be said beside TYPE and SCOPE, and whether it has to be.
+    /// The ways to say who one is: one of them, and all of its options.
+    pub fn credentials(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::S3 => &[&["key_id", "secret"]],
+            Self::Gcs => &[&["service_account_key"], &["bearer_token"]],
+            Self::Azure => {
+                &[&["account_key"], &["sas_token"], &["bearer_token"], &["tenant_id", "client_id", "client_secret"]]
+            }
+            Self::Http => &[&["bearer_token"]],
+        }
+    }
+
+    /// What can be said beside TYPE, SCOPE and the credentials, and whether it has to be.
     pub fn options(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::S3 => &[
-                ("key_id", true),
-                ("secret", true),
                 ("session_token", false),
                 ("region", false),
                 ("endpoint", false),
                 ("url_style", false),
                 ("use_ssl", false),
             ],
-            Self::Http => &[("bearer_token", true)],
+            Self::Gcs => &[("endpoint", false), ("use_ssl", false)],
+            Self::Azure => &[("account_name", true), ("endpoint", false), ("use_ssl", false)],
+            Self::Http => &[],
         }
     }
+}
+
+/// Whether a name can be that of a storage account. It becomes part of a host's name, so nothing else may.
+pub fn is_azure_account(name: &str) -> bool {
+    (3..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// The secrets that a statement, or an executor's part of one, may use.

@@ -8,9 +8,9 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use frazil_catalog::{IfExists, SecretRecord};
 use frazil_common::{ErrorCode, Failure};
-use uuid::Uuid;
 
-use super::{Kind, Secrets};
+use super::Secrets;
+use super::check::{invalid, secret};
 
 /// A name, a value: longer ones are a mistake.
 const TEXT_BYTES_MAX: usize = 8192;
@@ -74,39 +74,6 @@ fn refuse_hidden(sql: &str) -> Result<Option<SecretStatement>, Failure> {
         Cow::Borrowed(_) => Ok(None),
         Cow::Owned(_) => Err(syntax("CREATE SECRET stands alone")),
     }
-}
-
-fn secret(name: String, mut options: BTreeMap<String, String>) -> Result<SecretRecord, Failure> {
-    let kind = options.remove("type").ok_or_else(|| invalid("a secret has a TYPE".to_owned()))?;
-    let kind = Kind::from_name(&kind)?;
-    let scope = options.remove("scope").or_else(|| kind.default_scope().map(str::to_owned));
-    let scope = scope.ok_or_else(|| invalid(format!("a secret of type {} needs SCOPE", kind.name())))?;
-    if !kind.schemes().iter().any(|scheme| scope.starts_with(scheme)) {
-        return Err(invalid(format!(
-            "SCOPE of a secret of type {} begins with {}",
-            kind.name(),
-            kind.schemes().join(" or ")
-        )));
-    }
-    if let Some(unknown) = options.keys().find(|key| kind.options().iter().all(|(known, _)| known != key)) {
-        return Err(invalid(format!(
-            "option {} of a secret of type {} is not known",
-            unknown.to_uppercase(),
-            kind.name()
-        )));
-    }
-    if let Some((missing, _)) = kind.options().iter().find(|(key, needed)| *needed && !options.contains_key(*key)) {
-        return Err(invalid(format!("a secret of type {} needs {}", kind.name(), missing.to_uppercase())));
-    }
-    for (key, allowed) in [("use_ssl", ["true", "false"]), ("url_style", ["path", "vhost"])] {
-        if let Some(value) = options.get_mut(key) {
-            value.make_ascii_lowercase();
-            if !allowed.contains(&value.as_str()) {
-                return Err(invalid(format!("{} of a secret is {} or {}", key.to_uppercase(), allowed[0], allowed[1])));
-            }
-        }
-    }
-    Ok(SecretRecord { id: Uuid::now_v7(), name, kind: kind.name().to_owned(), scope, options })
 }
 
 /// The query that shows secrets, without their values.
@@ -241,7 +208,9 @@ impl Rest<'_> {
                 }
                 None => return Err(syntax(&format!("{} of a secret has no value", key.to_uppercase()))),
             };
-            if value.len() > TEXT_BYTES_MAX || value.chars().any(char::is_control) {
+            // Google hands out keys as files of several lines.
+            let broken = |c: char| c.is_control() && !(key == "service_account_key" && matches!(c, '\n' | '\r' | '\t'));
+            if value.len() > TEXT_BYTES_MAX || value.chars().any(broken) {
                 return Err(invalid(format!("{} of a secret is too long, or no text of one line", key.to_uppercase())));
             }
             if options.insert(key.clone(), value).is_some() {
@@ -259,10 +228,6 @@ impl Rest<'_> {
 
 fn syntax(message: &str) -> Failure {
     Failure::new(ErrorCode::Syntax, message)
-}
-
-fn invalid(message: String) -> Failure {
-    Failure::new(ErrorCode::InvalidArgument, message)
 }
 
 #[cfg(test)]
@@ -288,6 +253,47 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_each_provider() {
+        let read = |options: &str| match parse(&format!("create secret s ({options})")) {
+            Ok(Some(SecretStatement::Create { secret, .. })) => Ok(secret),
+            Ok(_) => panic!("{options}: not read"),
+            Err(failure) => Err(failure.message),
+        };
+        let scope = |options: &str| read(options).unwrap().scope;
+        assert_eq!(scope("type gcs, bearer_token 't'"), "gs://");
+        assert_eq!(scope("type gcs, bearer_token 't', scope 'gcs://b/x'"), "gs://b/x");
+        assert_eq!(scope("type azure, account_name 'acc', sas_token 't', scope 'abfss://c'"), "az://c");
+        let said = "AccountName=acc;AccountKey=a2V5;EndpointSuffix=core.windows.net;DefaultEndpointsProtocol=https";
+        let secret = read(&format!("type azure, connection_string '{said}'")).unwrap();
+        assert_eq!(secret.options["account_name"], "acc");
+        assert_eq!(secret.options["account_key"], "a2V5");
+        assert!(!secret.options.contains_key("connection_string"));
+        let key = r#"{"private_key": "p", "private_key_id": "i", "client_email": "e"}"#;
+        assert!(read(&format!("type gcs, service_account_key '{key}'")).is_ok());
+        let elsewhere = key.replace('{', r#"{"gcs_base_url": "http://169.254.169.254", "#);
+        for (options, word) in [
+            (format!("type gcs, service_account_key '{elsewhere}'"), "gcs_base_url"),
+            ("type gcs, key_id 'k', secret 's'".to_owned(), "HMAC"),
+            ("type azure, account_name 'acc'".to_owned(), "ACCOUNT_KEY"),
+            ("type azure, account_name 'acc', account_key 'k', sas_token 's'".to_owned(), "one of"),
+            ("type azure, account_name 'acc', tenant_id 't', client_id 'c'".to_owned(), "CLIENT_SECRET"),
+            ("type azure, account_name 'a/b', account_key 'k'".to_owned(), "ACCOUNT_NAME"),
+            (
+                "type azure, account_name 'acc', tenant_id '../x', client_id 'c', client_secret 's'".to_owned(),
+                "TENANT_ID",
+            ),
+            (
+                "type azure, connection_string 'AccountName=acc;AccountKey=k;EndpointSuffix=evil.org'".to_owned(),
+                "EndpointSuffix",
+            ),
+            ("type gcs, bearer_token 't', scope 's3://b'".to_owned(), "gs://"),
+        ] {
+            let refusal = read(&options).unwrap_err();
+            assert!(refusal.contains(word), "{options}: {refusal}");
+        }
+    }
+
+    #[test]
     fn nothing_of_a_value_is_said() {
         for sql in [
             "create secret s (type s3, key_id 'hush', secret 'hush', colour 'hush')",
@@ -298,6 +304,13 @@ mod tests {
             "create secret s (type s3, key_id 'k', secret 'hush') and 'hush'",
             "create secret s type s3, secret 'hush'",
             "explain create secret s (type s3, key_id 'k', secret 'hush')",
+            "create secret s (type gcs, service_account_key 'hush')",
+            "create secret s (type gcs, service_account_key '{\"private_key\": \"hush\", \"disable_oauth\": \"hush\"}')",
+            "create secret s (type gcs, key_id 'hush', secret 'hush')",
+            "create secret s (type azure, account_name 'hush.evil.org/', account_key 'hush')",
+            "create secret s (type azure, account_key 'hush')",
+            "create secret s (type azure, connection_string 'AccountName=hush')",
+            "create secret s (type azure, connection_string 'hush')",
             "select 1; create secret s (type s3, key_id 'k', secret 'hush')",
             "create secret if not exists s (type s3, key_id 'k', secret 'hush', scope 'gs://hush')",
             "create temporary secret s (type s3, key_id 'k', secret 'hush')",

@@ -12,6 +12,7 @@ use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 use super::format::Compression;
 use super::shape::Fault;
+use crate::storage::is_same_version;
 
 /// Asked of the store at once; the next is on its way while one is read.
 const WINDOW_BYTES: u64 = 4 << 20;
@@ -154,7 +155,7 @@ async fn window(store: &dyn ObjectStore, meta: &ObjectMeta, start: u64) -> Resul
     let range = start..(start + WINDOW_BYTES).min(meta.size);
     let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
     let got = store.get_opts(&meta.location, options).await.map_err(|error| Fault::unreadable(&error))?;
-    if got.meta.size != meta.size || got.meta.last_modified != meta.last_modified {
+    if !is_same_version(meta, &got.meta) {
         return Err(Fault::of_file("it was changed while it was being loaded"));
     }
     let bytes = got.bytes().await.map_err(|error| Fault::unreadable(&error))?;

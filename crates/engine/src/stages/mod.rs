@@ -35,6 +35,7 @@ pub use client::{ClientStatement, client_statement, expand, stage_of};
 pub use copy::{Load, PlannedLoad};
 pub use infer::replace_calls;
 pub use manage::StageAction;
+pub(crate) use place::UNFINISHED;
 pub use place::{Context, StagedFile, StagedPlace};
 pub use report::{StagedReport, by_path, read_scanned};
 pub use shape::{LoadShape, REPORT_COLUMN};

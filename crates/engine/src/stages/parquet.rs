@@ -21,6 +21,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMe
 use super::check::{Checker, Chunk, Places};
 use super::shape::{Case, Fault, Origin};
 use crate::errors::panic_message;
+use crate::storage::is_same_version;
 
 const CHUNK_ROWS: usize = 8192;
 
@@ -57,7 +58,7 @@ impl ParquetReader {
         checker: Arc<Checker>,
     ) -> Result<Self, Fault> {
         let now = store.head(&meta.location).await.map_err(|error| Fault::unreadable(&error))?;
-        if now.size != meta.size || now.last_modified != meta.last_modified {
+        if !is_same_version(meta, &now) {
             return Err(Fault::of_file("it was changed while it was being loaded"));
         }
         let mut reader = StoredFile::new(store, meta);

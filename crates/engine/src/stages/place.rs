@@ -17,7 +17,7 @@ use super::format::{FileFormat, FileKind, invalid};
 use super::statement::Place;
 use crate::errors::to_failure as from_datafusion;
 use crate::lake::{Lakes, store_path, store_url, to_failure};
-use crate::storage::StorageOptions;
+use crate::storage::{StorageOptions, tag_of};
 
 /// More files of one place than this are not listed: each is a row of an answer, and a split of a load.
 pub const FILES_MAX: usize = 100_000;
@@ -61,8 +61,8 @@ pub struct StagedFile {
 impl StagedFile {
     /// Tells two files of one name apart.
     pub fn version(&self) -> String {
-        match &self.meta.e_tag {
-            Some(tag) => tag.clone(),
+        match tag_of(&self.meta) {
+            Some(tag) => tag.to_owned(),
             None => format!("{}@{}", self.meta.size, self.meta.last_modified.timestamp_micros()),
         }
     }

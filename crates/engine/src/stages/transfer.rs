@@ -5,15 +5,18 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use datafusion::error::DataFusionError;
 use frazil_common::{ByteSize, ErrorCode, Failure};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use object_store::ObjectStoreExt;
-use object_store::buffered::BufWriter;
-use tokio::io::AsyncWriteExt;
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::errors::ParquetError;
 
 use super::format::invalid;
 use super::place::{StagedFile, StagedPlace, leads_out, unavailable};
+use crate::errors::to_failure;
+use crate::lake::{ObjectFile, store_error};
 
 /// How long a client may take between two pieces of a file that it sends.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -48,16 +51,10 @@ impl StagedPlace {
         if !overwrite && self.store.head(&path).await.is_ok() {
             return Ok(Sent::Skipped);
         }
-        let mut writer = BufWriter::new(self.store.clone(), path);
-        match write_all(&mut writer, body, bytes_max, &shown).await {
-            Ok(bytes) => Ok(Sent::Uploaded(bytes)),
-            Err(failure) => {
-                if let Err(error) = writer.abort().await {
-                    tracing::warn!(file = shown, %error, "what was sent of a file may stay, unseen");
-                }
-                Err(failure)
-            }
-        }
+        let local = self.is_local().then(|| FilePath::new(&self.root).join(&self.path));
+        // Dropped before it is complete, be it because the client has gone, nothing of it stays.
+        let mut file = ObjectFile::create(self.store.clone(), path, local);
+        write_all(&mut file, body, bytes_max, &shown).await.map(Sent::Uploaded)
     }
 
     /// The bytes of the one file that the place names.
@@ -71,17 +68,15 @@ impl StagedPlace {
 }
 
 async fn write_all(
-    writer: &mut BufWriter,
+    file: &mut ObjectFile,
     body: impl Stream<Item = Result<Bytes, Failure>>,
     bytes_max: ByteSize,
     shown: &str,
 ) -> Result<u64, Failure> {
-    let not_written = |error: std::io::Error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull => ErrorCode::ResourcesExhausted,
-            _ => ErrorCode::FileUnavailable,
-        };
-        Failure::new(code, format!("staged file \"{shown}\" cannot be written: {error}"))
+    let not_written = |error: ParquetError| {
+        let error = DataFusionError::ObjectStore(Box::new(store_error(error)));
+        let failure = to_failure(&error);
+        Failure { message: format!("staged file \"{shown}\" cannot be written: {}", failure.message), ..failure }
     };
     let mut body = pin!(body);
     let mut bytes = 0;
@@ -96,8 +91,8 @@ async fn write_all(
             let message = format!("file \"{shown}\" has more than {bytes_max} (coordinator.staged_file_bytes_max)");
             return Err(Failure::new(ErrorCode::ResourcesExhausted, message));
         }
-        writer.write_all(&piece).await.map_err(not_written)?;
+        file.write(piece).await.map_err(not_written)?;
     }
-    writer.shutdown().await.map_err(not_written)?;
+    file.complete().await.map_err(not_written)?;
     Ok(bytes)
 }

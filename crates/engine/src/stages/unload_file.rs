@@ -12,19 +12,19 @@ use flate2::write::GzEncoder;
 use frazil_common::{ErrorCode, Failure};
 use frazil_exchange::to_datafusion;
 use object_store::ObjectStore;
-use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tokio::io::AsyncWriteExt;
 
 use super::format::{Compression, FileFormat, FileKind};
 use super::unload::UnloadTarget;
+use crate::lake::ObjectFile;
 
 pub enum OpenFile {
-    Text { format: Box<FileFormat>, encoder: Encoder, object: Box<BufWriter>, bytes: u64 },
-    Parquet(Box<AsyncArrowWriter<BufWriter>>),
+    Text { format: Box<FileFormat>, encoder: Encoder, object: Box<ObjectFile>, bytes: u64 },
+    Parquet(Box<AsyncArrowWriter<ObjectFile>>),
 }
 
 pub enum Encoder {
@@ -35,7 +35,7 @@ pub enum Encoder {
 
 impl OpenFile {
     pub fn create(target: &UnloadTarget, store: Arc<dyn ObjectStore>, path: Path, schema: &SchemaRef) -> Result<Self> {
-        let object = BufWriter::new(store, path);
+        let object = ObjectFile::create(store, path, None);
         let format = &target.format;
         if format.kind == FileKind::Parquet {
             let compression = match format.compression {
@@ -78,7 +78,7 @@ impl OpenFile {
                 encoder.write(&text)?;
                 let ready = encoder.take();
                 *bytes += ready.len() as u64;
-                Ok(object.write_all(&ready).await?)
+                Ok(object.write(ready.into()).await?)
             }
         }
     }
@@ -100,9 +100,10 @@ impl OpenFile {
             }
             Self::Text { encoder, mut object, bytes, .. } => {
                 let rest = encoder.finish()?;
-                object.write_all(&rest).await?;
-                object.shutdown().await?;
-                Ok(bytes + rest.len() as u64)
+                let bytes = bytes + rest.len() as u64;
+                object.write(rest.into()).await?;
+                object.complete().await?;
+                Ok(bytes)
             }
         }
     }

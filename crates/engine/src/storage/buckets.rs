@@ -8,16 +8,17 @@ use datafusion::execution::object_store::ObjectStoreRegistry;
 use frazil_catalog::SecretRecord;
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use parking_lot::Mutex;
 use url::Url;
 use uuid::Uuid;
 
+use super::StorageOptions;
 use super::local::LocalFiles;
+use super::provider::Provider;
 use super::scoped::ScopedBucket;
+use super::uploads::Uploads;
 use super::web::WebFiles;
-use super::{StorageOptions, origin};
-use crate::secrets::{Secrets, option};
+use crate::secrets::Secrets;
 
 /// Beyond it, stores are built anew: each keeps connections.
 const BUILT_MAX: usize = 256;
@@ -66,6 +67,14 @@ impl ObjectStores {
         &self.secrets
     }
 
+    /// The uploads that were begun in the bucket of a URL, where its store tells.
+    pub fn uploads(&self, url: &str) -> object_store::Result<Option<Uploads>> {
+        let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
+        let Some(provider) = Provider::of_scheme(scheme) else { return Ok(None) };
+        let bucket = format!("{}://{}", provider.scheme(), rest.split('/').next().unwrap_or_default());
+        Uploads::of_bucket(&bucket, &self.shared.options, self.secrets.of_url(url).map(Arc::as_ref))
+    }
+
     fn web(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let origin = url.origin().ascii_serialization();
         let Some(named) = self.shared.options.web_hosts(&origin) else {
@@ -100,8 +109,11 @@ impl Shared {
         bucket: &str,
         secret: Option<&SecretRecord>,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let name = bucket.strip_prefix("s3://").unwrap_or(bucket);
-        let build = || Ok(Arc::new(self.s3(name, secret)?) as Arc<dyn ObjectStore>);
+        let provider = bucket.split_once("://").and_then(|(scheme, _)| Provider::of_scheme(scheme));
+        let build = || match provider {
+            Some(provider) => provider.open(bucket, &self.options, secret),
+            None => Err(object_store::Error::NotSupported { source: format!("{bucket} is no bucket").into() }),
+        };
         self.built_as((bucket.to_owned(), secret.map(|secret| secret.id)), build)
     }
 
@@ -121,43 +133,6 @@ impl Shared {
         built.insert(key, store.clone());
         Ok(store)
     }
-
-    fn s3(&self, bucket: &str, secret: Option<&SecretRecord>) -> object_store::Result<object_store::aws::AmazonS3> {
-        let options = &self.options;
-        // A secret is in place of the environment, not beside it.
-        let mut builder = match secret {
-            None => AmazonS3Builder::from_env(),
-            Some(_) => AmazonS3Builder::new(),
-        };
-        builder = builder.with_bucket_name(bucket).with_allow_http(options.s3_allow_http);
-        if let Some(endpoint) = &options.s3_endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if let Some(region) = &options.s3_region {
-            builder = builder.with_region(region);
-        }
-        let Some(SecretRecord { options: given, .. }) = secret else { return builder.build() };
-        let with =
-            |builder: AmazonS3Builder, key: &str, set: fn(AmazonS3Builder, String) -> AmazonS3Builder| match option(
-                given, key,
-            ) {
-                Some(value) => set(builder, value.to_owned()),
-                None => builder,
-            };
-        builder = with(builder, "key_id", AmazonS3Builder::with_access_key_id);
-        builder = with(builder, "secret", AmazonS3Builder::with_secret_access_key);
-        builder = with(builder, "session_token", AmazonS3Builder::with_token);
-        builder = with(builder, "region", AmazonS3Builder::with_region);
-        if let Some(endpoint) = option(given, "endpoint") {
-            // Looked at when the secret was made; the list may have become shorter since.
-            let refused = |failure: Failure| object_store::Error::Generic { store: "S3", source: Box::new(failure) };
-            options.check_secret(given).map_err(refused)?;
-            let endpoint = origin(endpoint, option(given, "use_ssl") != Some("false")).unwrap_or_default();
-            builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
-        }
-        builder = builder.with_virtual_hosted_style_request(option(given, "url_style") == Some("vhost"));
-        builder.build()
-    }
 }
 
 impl ObjectStoreRegistry for ObjectStores {
@@ -166,9 +141,11 @@ impl ObjectStoreRegistry for ObjectStores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        if let Some(provider) = Provider::of_scheme(url.scheme()) {
+            return self.bucket(&format!("{}://{}", provider.scheme(), url.host_str().unwrap_or_default()));
+        }
         match url.scheme() {
             "file" => Ok(self.shared.local.clone()),
-            "s3" => self.bucket(&format!("s3://{}", url.host_str().unwrap_or_default())),
             "http" | "https" => self.web(url),
             other => {
                 let message = format!("object store scheme {other:?} is not supported");

@@ -1,0 +1,147 @@
+//! Splits as bytes: what one partition of a scan reads, for the task that runs it.
+
+use std::ops::Range;
+
+use datafusion::datasource::physical_plan::FileGroup;
+use datafusion::error::Result;
+use datafusion_proto::protobuf;
+use frazil_common::Failure;
+use prost::Message;
+
+use super::malformed;
+use super::splits::Splits;
+use crate::errors::to_failure;
+use crate::lake::DeletedRows;
+
+/// Splits of one partition with so many bytes are packed.
+const PACKED_BYTES_MIN: usize = 64 << 10;
+/// Of packed splits, before.
+const UNPACKED_BYTES_MAX: usize = 2 << 30;
+
+/// A file group, and the delete files of its files: DataFusion's message drops what it does not know of a file.
+#[derive(Clone, PartialEq, Message)]
+struct SplitsMessage {
+    #[prost(message, optional, tag = "1")]
+    group: Option<protobuf::FileGroup>,
+    #[prost(message, repeated, tag = "2")]
+    deletes: Vec<DeletesMessage>,
+    /// In place of files.
+    #[prost(message, optional, tag = "3")]
+    parts: Option<PartsMessage>,
+    /// In place of all else: the message of very many files, compressed. Their names are alike.
+    #[prost(bytes = "vec", tag = "4")]
+    packed: Vec<u8>,
+    /// Its size before.
+    #[prost(uint64, tag = "5")]
+    plain_bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartsMessage {
+    #[prost(uint64, tag = "1")]
+    first: u64,
+    /// The one after the last.
+    #[prost(uint64, tag = "2")]
+    end: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeletesMessage {
+    /// Its place in the group.
+    #[prost(uint32, tag = "1")]
+    file: u32,
+    #[prost(message, optional, tag = "2")]
+    rows: Option<DeletedRows>,
+}
+
+pub(super) fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
+    let deletes = group.iter().enumerate().filter_map(|(index, file)| {
+        let rows = file.extensions.get::<DeletedRows>().cloned()?;
+        Some(DeletesMessage { file: index as u32, rows: Some(rows) })
+    });
+    let deletes = deletes.collect();
+    let group: Result<protobuf::FileGroup> = group.try_into();
+    let group = group.map_err(|error| to_failure(&error))?;
+    let message = SplitsMessage { group: Some(group), deletes, ..SplitsMessage::default() }.encode_to_vec();
+    pack(message).map_err(|error| Failure::internal(format!("packing splits: {error}")))
+}
+
+pub(super) fn encode_parts(parts: &Range<usize>) -> Vec<u8> {
+    let parts = Some(PartsMessage { first: parts.start as u64, end: parts.end as u64 });
+    SplitsMessage { parts, ..SplitsMessage::default() }.encode_to_vec()
+}
+
+/// A message to one executor has at most 64 MB: some 400,000 files as they are, millions packed.
+fn pack(message: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    if message.len() < PACKED_BYTES_MIN {
+        return Ok(message);
+    }
+    let packed = zstd::bulk::compress(&message, 1)?;
+    let plain_bytes = message.len() as u64;
+    Ok(SplitsMessage { packed, plain_bytes, ..SplitsMessage::default() }.encode_to_vec())
+}
+
+fn unpack(message: SplitsMessage) -> Result<SplitsMessage> {
+    if message.packed.is_empty() {
+        return Ok(message);
+    }
+    let bytes = usize::try_from(message.plain_bytes).ok().filter(|bytes| *bytes <= UNPACKED_BYTES_MAX);
+    let bytes = bytes.ok_or_else(|| malformed("packed splits are too large"))?;
+    let plain = zstd::bulk::decompress(&message.packed, bytes).map_err(malformed)?;
+    SplitsMessage::decode(plain.as_slice()).map_err(malformed)
+}
+
+pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
+    let decode = || {
+        let message = unpack(SplitsMessage::decode(bytes).map_err(malformed)?)?;
+        if let Some(PartsMessage { first, end }) = message.parts {
+            let number = |part: u64| usize::try_from(part).map_err(malformed);
+            return Ok(Splits::Parts(number(first)?..number(end)?));
+        }
+        let group = message.group.ok_or_else(|| malformed("splits without files"))?;
+        let mut files = FileGroup::try_from(&group)?.into_inner();
+        for deletes in message.deletes {
+            let file = files.get_mut(deletes.file as usize);
+            let (Some(file), Some(rows)) = (file, deletes.rows) else {
+                return Err(malformed("deleted rows of no file"));
+            };
+            file.extensions.insert(rows);
+        }
+        Ok(Splits::Files(FileGroup::new(files)))
+    };
+    decode().map_err(|error| to_failure(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::datasource::listing::PartitionedFile;
+
+    use super::*;
+
+    #[test]
+    fn splits_of_very_many_files_are_packed() {
+        const FILES: usize = 20_000;
+        let path = |_| format!("data/warehouse/frazil/public/events/frazil-{}.parquet", uuid::Uuid::now_v7());
+        let mut files: Vec<_> = (0..FILES)
+            .map(path)
+            .enumerate()
+            .map(|(at, path)| PartitionedFile::new(path, 1_000_000 + at as u64))
+            .collect();
+        let deleted = DeletedRows { path: "deletes.parquet".to_owned(), snapshot: Some(7), rows: 1000 };
+        files[FILES / 2].extensions.insert(deleted.clone());
+        let bytes = encode_files(&FileGroup::new(files.clone())).unwrap();
+        assert!(bytes.len() < 40 * FILES, "a million files would be {} MB", bytes.len() * (1_000_000 / FILES) >> 20);
+        let Splits::Files(read) = decode_splits(&bytes).unwrap() else { panic!("files") };
+        assert_eq!(read.len(), FILES);
+        assert!(read.iter().zip(&files).all(|(read, file)| read.object_meta == file.object_meta));
+        assert_eq!(read.files()[FILES / 2].extensions.get::<DeletedRows>(), Some(&deleted));
+
+        let few = encode_files(&FileGroup::new(files[..3].to_vec())).unwrap();
+        let Splits::Files(read) = decode_splits(&few).unwrap() else { panic!("files") };
+        assert_eq!(read.len(), 3);
+        let huge = SplitsMessage { packed: vec![1], plain_bytes: u64::MAX, ..SplitsMessage::default() };
+        assert!(decode_splits(&huge.encode_to_vec()).is_err());
+        let broken = SplitsMessage { packed: vec![1; 9], plain_bytes: 100, ..SplitsMessage::default() };
+        assert!(decode_splits(&broken.encode_to_vec()).is_err());
+    }
+}
