@@ -294,7 +294,9 @@ impl Planner {
         let Some(seen) = lakes.get(name) else {
             return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{name}\" not found")));
         };
-        let env = self.file_env().await?;
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let env = session::statement_env(self.base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
         UploadedRows::write(&env, &seen.database, schema, rows, bytes_max).await
     }
 
