@@ -22,6 +22,7 @@ mod cuts;
 mod defaults;
 mod explain;
 mod faults;
+mod flight_sql;
 mod front_door;
 mod full_disks;
 mod history;

@@ -49,6 +49,7 @@ async fn the_22_queries_are_cut_as_before() {
             lakes: None,
             system: None,
             settings,
+            uploaded: None,
             bindings: None,
             describe_only: false,
             context: Default::default(),

@@ -261,6 +261,64 @@ impl ErrorCode {
         }
     }
 
+    /// The number of gRPC's status code.
+    pub fn grpc_status(self) -> i32 {
+        const CANCELLED: i32 = 1;
+        const INVALID_ARGUMENT: i32 = 3;
+        const DEADLINE_EXCEEDED: i32 = 4;
+        const NOT_FOUND: i32 = 5;
+        const ALREADY_EXISTS: i32 = 6;
+        const PERMISSION_DENIED: i32 = 7;
+        const RESOURCE_EXHAUSTED: i32 = 8;
+        const FAILED_PRECONDITION: i32 = 9;
+        const ABORTED: i32 = 10;
+        const UNIMPLEMENTED: i32 = 12;
+        const INTERNAL: i32 = 13;
+        const UNAVAILABLE: i32 = 14;
+        const DATA_LOSS: i32 = 15;
+        const UNAUTHENTICATED: i32 = 16;
+        match self {
+            Self::UndefinedDatabase
+            | Self::UndefinedSchema
+            | Self::UndefinedTable
+            | Self::UndefinedColumn
+            | Self::UndefinedFunction
+            | Self::UndefinedSnapshot
+            | Self::UndefinedObject
+            | Self::UndefinedStatement
+            | Self::ResultExpired
+            | Self::UndefinedSession => NOT_FOUND,
+            Self::DuplicateDatabase
+            | Self::DuplicateSchema
+            | Self::DuplicateTable
+            | Self::DuplicateColumn
+            | Self::DuplicateObject => ALREADY_EXISTS,
+            Self::DependentObjects
+            | Self::TransactionOpen
+            | Self::NoTransaction
+            | Self::ReadOnlyTransaction
+            | Self::CatalogLocked => FAILED_PRECONDITION,
+            Self::NotSupported => UNIMPLEMENTED,
+            Self::ResourcesExhausted | Self::DiskFull | Self::TooManyStatements => RESOURCE_EXHAUSTED,
+            Self::FileUnavailable | Self::NoExecutors | Self::ExecutorLost | Self::CatalogUnavailable => UNAVAILABLE,
+            Self::FileCorrupt | Self::CatalogCorrupt => DATA_LOSS,
+            Self::AccessDenied => PERMISSION_DENIED,
+            Self::NotAuthenticated | Self::ExpiredToken => UNAUTHENTICATED,
+            Self::Timeout => DEADLINE_EXCEEDED,
+            Self::Cancelled => CANCELLED,
+            Self::Conflict | Self::TransactionLost | Self::Interrupted => ABORTED,
+            Self::Internal => INTERNAL,
+            Self::Syntax
+            | Self::InvalidStatement
+            | Self::InvalidArgument
+            | Self::RequestIdReused
+            | Self::NotNullViolation
+            | Self::InvalidData
+            | Self::SeveralRows
+            | Self::TooComplex => INVALID_ARGUMENT,
+        }
+    }
+
     /// Whether the same statement may succeed when it is sent again unchanged.
     pub fn retryable(self) -> bool {
         matches!(
@@ -365,6 +423,7 @@ mod tests {
             assert_eq!(ErrorCode::from_name(&code.name()), Some(code));
             assert_eq!(code.sql_state().len(), 5);
             assert_eq!(code.number().len(), 6);
+            assert!((1..=16).contains(&code.grpc_status()));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::history::{Filter, StatementRecord, SystemView};
 use crate::lifecycle::Statement;
 use crate::run::run_to_end;
 use crate::service::{Inner, StatementService};
-use crate::sessions::SessionStatus;
+use crate::sessions::{SessionOptions, SessionStatus};
 use crate::statement::{ClusterStatus, Phase, ResultStream, StatementRequest, StatementStatus};
 use crate::tokens::Purpose;
 
@@ -92,6 +92,7 @@ impl Caller {
         check_length(&request, options.statement_bytes_max)?;
         let most = Duration::from_secs(options.statement_limit_s.max(1));
         let limit = request.time_limit.filter(|limit| !limit.is_zero()).unwrap_or(most).min(most);
+        let bindings = request.take_bindings();
         let statement = {
             let mut statements = inner.statements.lock();
             if let Some(known) = statements.of_request(&request)? {
@@ -101,7 +102,7 @@ impl Caller {
             if let Some(forgotten) = statements.make_room(options.history_max.max(open_max))? {
                 inner.results.remove(forgotten);
             }
-            let statement = Statement::new(request, limit, inner.history.clone());
+            let statement = Statement::new(request, limit, bindings, inner.history.clone());
             statements.insert(statement.clone());
             statement
         };
@@ -224,6 +225,16 @@ impl Caller {
         settings: Vec<(String, String)>,
     ) -> Result<SessionId, Failure> {
         self.inner().sessions.open(self.principal.clone(), database, schema, settings)
+    }
+
+    /// Opens a session for one transaction, with the names and settings of another session.
+    pub async fn open_transaction_session(&self, like: Option<SessionId>) -> Result<SessionId, Failure> {
+        self.inner().sessions.open_for_transaction(&self.principal, like).await
+    }
+
+    /// Waits until no statement changes the session.
+    pub async fn session_options(&self, id: SessionId) -> Result<SessionOptions, Failure> {
+        Ok(self.inner().sessions.enter(&self.principal, id).await?.options())
     }
 
     /// The database and schema in which the names of a session's statements are looked up; `None` while a statement changes them.

@@ -37,6 +37,7 @@ pub mod staged_files;
 pub mod statement;
 pub mod tokens;
 mod transactions;
+pub mod uploaded_rows;
 mod users;
 mod vacuum;
 mod writes;

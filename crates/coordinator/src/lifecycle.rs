@@ -37,6 +37,8 @@ fn may_follow(from: Phase, to: Phase) -> bool {
 pub struct Statement {
     pub id: StatementId,
     pub request: StatementRequest,
+    /// Values for its placeholders, until it has ended.
+    bindings: Mutex<Option<RecordBatch>>,
     /// Stops whatever the statement does; the reason is in `stop_cause`.
     pub stop: CancellationToken,
     pub deadline: Instant,
@@ -78,10 +80,16 @@ struct State {
 }
 
 impl Statement {
-    pub fn new(request: StatementRequest, time_limit: Duration, history: Arc<History>) -> Arc<Self> {
+    pub fn new(
+        request: StatementRequest,
+        time_limit: Duration,
+        bindings: Option<RecordBatch>,
+        history: Arc<History>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: StatementId::mint(),
             request,
+            bindings: Mutex::new(bindings),
             stop: CancellationToken::new(),
             deadline: Instant::now() + time_limit,
             created: SystemTime::now(),
@@ -117,6 +125,10 @@ impl Statement {
         let _ = self.acting.set(principal);
     }
 
+    pub fn bindings(&self) -> Option<RecordBatch> {
+        self.bindings.lock().clone()
+    }
+
     pub fn committing(&self) -> Committing<'_> {
         self.committing.store(true, Ordering::Release);
         Committing(self)
@@ -143,6 +155,9 @@ impl Statement {
             Phase::Running => state.started = now,
             _ if to.is_terminal() => state.ended = now,
             _ => {}
+        }
+        if to.is_terminal() {
+            self.bindings.lock().take();
         }
         self.seen.send_replace((to, state.result.is_some()));
         true
@@ -341,6 +356,7 @@ mod tests {
         let statement = Statement::new(
             StatementRequest::new("select 1", Delivery::Spooled),
             Duration::from_secs(1),
+            None,
             History::none(),
         );
         statement.advance(Phase::Running);

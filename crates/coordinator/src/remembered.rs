@@ -43,7 +43,7 @@ impl Statements {
         let first = &known.request;
         let is_same = (&first.principal, &first.role, &first.sql, &first.database, &first.schema, first.session)
             == (&request.principal, &request.role, &request.sql, &request.database, &request.schema, request.session);
-        if is_same && (&first.bindings, first.describe_only) == (&request.bindings, request.describe_only) {
+        if is_same && (first.bindings_digest, first.describe_only) == (request.bindings_digest, request.describe_only) {
             return Ok(Some(known.id));
         }
         let message = format!("requestId {request_id} came with another statement before: give each its own");

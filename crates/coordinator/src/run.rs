@@ -1,6 +1,6 @@
 //! What a statement does from its text to its last row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -102,7 +102,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         return batch::run(inner, statement).await;
     }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), &context)).await;
+    let planned = inner.planner.plan(plan_statement(inner, statement, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -120,7 +120,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         && planned.changes_rows()
     {
         session.begin(inner.planner.snapshot().await?, false)?;
-        planned = inner.planner.plan(plan_request(inner, &statement.request, Some(session), &context)).await?;
+        planned = inner.planner.plan(plan_statement(inner, statement, Some(session), &context)).await?;
     }
     statement.advance(Phase::Planned);
     let scope = |session: Option<SessionGuard>| match session {
@@ -230,6 +230,16 @@ fn principal_of(request: &StatementRequest, session: Option<&SessionGuard>) -> P
     }
 }
 
+fn plan_statement(
+    inner: &Arc<Inner>,
+    statement: &Statement,
+    session: Option<&SessionGuard>,
+    context: &StatementContext,
+) -> PlanRequest {
+    PlanRequest { bindings: statement.bindings(), ..plan_request(inner, &statement.request, session, context) }
+}
+
+/// As a request says it, in its session.
 pub fn plan_request(
     inner: &Arc<Inner>,
     request: &StatementRequest,
@@ -250,6 +260,7 @@ pub fn plan_request(
         lakes: session.and_then(|session| session.lakes()),
         system: Some(Arc::new(SystemView::new(inner.clone(), request.principal.clone()))),
         bindings: request.bindings.clone(),
+        uploaded: request.uploaded.as_ref().and_then(Weak::upgrade),
         describe_only: request.describe_only,
         context: StatementContext {
             user: principal.user().to_owned(),
@@ -281,7 +292,7 @@ async fn compact(
         };
         tries += 1;
         tracing::info!(statement = %statement.id, tries, %failure, "planning again");
-        match inner.planner.plan(plan_request(inner, &statement.request, session.as_ref(), context)).await? {
+        match inner.planner.plan(plan_statement(inner, statement, session.as_ref(), context)).await? {
             Planned::Write { query: again, written: anew } => (query, written) = (again, anew),
             Planned::Remove { written, rows } => {
                 return writes::remove(inner, statement, written, rows, Scope::Statement).await;

@@ -41,6 +41,8 @@ pub struct Sessions {
 
 struct Session {
     id: SessionId,
+    /// For one transaction: it is closed when that would be rolled back for sending nothing.
+    for_transaction: bool,
     principal: Principal,
     created: SystemTime,
     used: Mutex<Instant>,
@@ -76,6 +78,14 @@ struct OpenTransaction {
     read_only: bool,
 }
 
+/// Where a session's names are looked up, and what is set in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    pub database: Option<String>,
+    pub schema: Option<String>,
+    pub settings: Vec<(String, String)>,
+}
+
 /// What is shown of a session; not its id, which is all it takes to use it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,15 +112,39 @@ impl Sessions {
         schema: Option<String>,
         settings: Vec<(String, String)>,
     ) -> Result<SessionId, Failure> {
+        self.open_with(principal, SessionOptions { database, schema, settings }, false)
+    }
+
+    /// A session of one transaction, with the names and settings of another.
+    pub async fn open_for_transaction(
+        &self,
+        principal: &Principal,
+        like: Option<SessionId>,
+    ) -> Result<SessionId, Failure> {
+        let options = match like {
+            Some(like) => self.enter(principal, like).await?.options(),
+            None => SessionOptions::default(),
+        };
+        self.open_with(principal.clone(), options, true)
+    }
+
+    fn open_with(
+        &self,
+        principal: Principal,
+        options: SessionOptions,
+        for_transaction: bool,
+    ) -> Result<SessionId, Failure> {
         let mut sessions = self.by_id.lock();
         if sessions.len() >= self.limits.sessions_max {
             let message = format!("{} sessions are open already", sessions.len());
             return Err(Failure::new(ErrorCode::TooManyStatements, message));
         }
+        let SessionOptions { database, schema, settings } = options;
         let settings = settings.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
         let state = SessionState { database, schema, settings, ..SessionState::default() };
         let session = Session {
             id: SessionId::mint(),
+            for_transaction,
             principal,
             created: SystemTime::now(),
             used: Mutex::new(Instant::now()),
@@ -221,7 +255,7 @@ impl Sessions {
                     state.transaction = TransactionState::Lost(Failure::new(ErrorCode::TransactionLost, message));
                 }
             }
-            idle < limits.session_idle
+            idle < if session.for_transaction { limits.transaction_idle } else { limits.session_idle }
         });
     }
 }
@@ -268,6 +302,11 @@ impl SessionState {
 
     pub fn use_role(&mut self, role: String) {
         self.role = Some(role);
+    }
+
+    pub fn options(&self) -> SessionOptions {
+        let settings = self.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        SessionOptions { database: self.database.clone(), schema: self.schema.clone(), settings }
     }
 
     pub fn use_names(&mut self, database: String, schema: String) {

@@ -1,12 +1,14 @@
 //! What a front door sees of a statement: the request, its phases, its status and its result.
 
 use std::fmt;
+use std::sync::Weak;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::writer::StreamWriter;
 use frazil_common::{Failure, NameCase, Principal, SessionId, StatementId};
+use frazil_engine::lake::UploadedRows;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -82,6 +84,11 @@ pub struct StatementRequest {
     pub parts: Vec<String>,
     /// Values for its placeholders; see [`bindings`](frazil_engine::bindings).
     pub bindings: Option<RecordBatch>,
+    /// Of the values, where the request has an id: a statement that is remembered does not keep them. Set when it is submitted.
+    pub bindings_digest: Option<[u8; 32]>,
+    /// Rows that were sent with it; see [`Caller::upload_rows`](crate::caller::Caller). Whoever submits it holds them until it has ended:
+    /// a statement is remembered for longer.
+    pub uploaded: Option<Weak<UploadedRows>>,
     /// Nothing is run: the result has the columns of the statement's, and no rows.
     pub describe_only: bool,
     /// How names are shown where they are values: in `information_schema`, by `current_database()`.
@@ -103,15 +110,24 @@ impl StatementRequest {
             digest.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             digest.update(part.map_or("", String::as_str));
         }
-        if let Some(bindings) = &self.bindings {
+        if let Some(bindings) = &self.bindings_digest {
+            digest.update(bindings);
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Takes the values out, and notes which they were if that is ever asked.
+    pub(crate) fn take_bindings(&mut self) -> Option<RecordBatch> {
+        let bindings = self.bindings.take()?;
+        if self.request_id.is_some() {
             let bytes = StreamWriter::try_new(Vec::new(), &bindings.schema()).and_then(|mut writer| {
-                writer.write(bindings)?;
+                writer.write(&bindings)?;
                 writer.into_inner()
             });
             // What cannot be written is never bound either.
-            digest.update(bytes.unwrap_or_default());
+            self.bindings_digest = Some(Sha256::digest(bytes.unwrap_or_default()).into());
         }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        Some(bindings)
     }
 
     pub fn new(sql: impl Into<String>, delivery: Delivery) -> Self {
@@ -127,6 +143,8 @@ impl StatementRequest {
             settings: Vec::new(),
             parts: Vec::new(),
             bindings: None,
+            bindings_digest: None,
+            uploaded: None,
             describe_only: false,
             name_case: NameCase::default(),
             warehouse: None,

@@ -13,7 +13,8 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, SelectItem, SetExpr, Statement, UnaryOperator, Value, VisitMut, VisitorMut,
+    Expr, Ident, Query, SelectItem, SetExpr, Statement, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -78,6 +79,14 @@ pub fn number_all(statement: &mut ParsedStatement) -> Result<usize, Failure> {
     }
 }
 
+/// Whether the statement may be bound to several rows of values at once.
+pub fn takes_rows(statement: &ParsedStatement) -> bool {
+    let ParsedStatement::Statement(inner) = statement else { return false };
+    let Statement::Insert(insert) = inner.as_ref() else { return false };
+    let source = insert.source.as_deref().map(|source| source.body.as_ref());
+    matches!(source, Some(SetExpr::Values(values)) if values.rows.len() == 1)
+}
+
 fn number(statement: &mut Statement) -> Result<usize, Failure> {
     // Not all parts of a statement are visited in the order of its text.
     let mut places = Places(Vec::new());
@@ -109,6 +118,48 @@ impl VisitorMut for Places {
     }
 }
 
+/// What is selected under no name gets that of its text, `$1 + 1`: values are no names, and two of them may be equal.
+fn name_selected(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let mut names: Vec<String> = Vec::new();
+            for item in &mut select.projection {
+                let SelectItem::UnnamedExpr(expr) = item else { continue };
+                if !has_placeholder(expr) {
+                    continue;
+                }
+                let text = expr.to_string();
+                let same = names.iter().filter(|name| **name == text).count();
+                let name = if same == 0 { text.clone() } else { format!("{text} ({})", same + 1) };
+                names.push(text);
+                let expr = std::mem::replace(expr, value(Value::Null));
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            name_selected(left);
+            name_selected(right);
+        }
+        // A query within is met by itself.
+        _ => {}
+    }
+}
+
+fn has_placeholder(expr: &Expr) -> bool {
+    struct Find;
+    impl Visitor for Find {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+            match value.value {
+                Value::Placeholder(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Find).is_break()
+}
+
 struct Number {
     /// Of each `?` as it is met.
     numbers: std::vec::IntoIter<usize>,
@@ -117,6 +168,11 @@ struct Number {
 
 impl VisitorMut for Number {
     type Break = Failure;
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Failure> {
+        name_selected(&mut query.body);
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Failure> {
         let Expr::Value(found) = expr else { return ControlFlow::Continue(()) };

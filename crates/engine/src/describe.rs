@@ -25,6 +25,8 @@ pub struct Description {
     pub schema: Option<SchemaRef>,
     /// Of the placeholders that have no values yet, in their order; `None` where any type is as good.
     pub parameters: Vec<Option<DataType>>,
+    /// Whether several rows of values may be bound at once: an `INSERT` of one row, which then is one of all of them.
+    pub takes_rows: bool,
 }
 
 impl Description {
@@ -52,7 +54,7 @@ impl Description {
             | Planned::Vacuum(_) => None,
             _ => Some(planned.schema()),
         };
-        Self { kind, schema, parameters: Vec::new() }
+        Self { kind, schema, parameters: Vec::new(), takes_rows: false }
     }
 
     /// With what is known of `count` placeholders that have no values: `plan` is the statement's with the placeholders in it, if it

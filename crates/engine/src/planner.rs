@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -13,11 +15,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use frazil_catalog::{AccessRecords, Databases, Privilege};
 use frazil_common::{ByteSize, ErrorCode, Failure, NameCase, Principal};
-use futures::FutureExt;
+use futures::{FutureExt, Stream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 mod declare;
+mod described;
 mod physical;
 mod planned;
 mod refusals;
@@ -26,17 +29,19 @@ pub use planned::{PlanRequest, Planned, PlannedQuery};
 pub(crate) use refusals::refuse_unsupported;
 
 use crate::access::{self, Objects};
-use crate::describe::Description;
 use crate::errors::{panic_message, to_failure};
-use crate::lake::{self, Change, ExternalTables, Lakes, OwnStatement, PlannedWrite, WriteFilesExec, WriteOptions};
+use crate::lake::{
+    self, Change, ExternalTables, Lakes, OwnStatement, PlannedWrite, UploadedRows, WriteFilesExec, WriteOptions,
+};
 use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
+use crate::session_functions;
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
-use crate::{bindings, dialect, explain, session, session_functions, session_statements, sql_types};
+use crate::{bindings, dialect, explain, session, session_statements, sql_types};
 
 /// Virtual memory, touched only as deep as an expression nests.
 const STACK_BYTES: usize = 512 << 20;
@@ -105,11 +110,6 @@ impl Planner {
         self.on_deep_thread(request, async |planner, request| planner.plan_here(&request).await).await
     }
 
-    /// What a statement would be. Nothing is changed, and its placeholders may have no values yet.
-    pub async fn describe(self: &Arc<Self>, request: PlanRequest) -> Result<Description, Failure> {
-        self.on_deep_thread(request, async |planner, request| planner.describe_here(request).await).await
-    }
-
     /// Does `work` for a statement, on a thread with a large stack and within the time for planning.
     async fn on_deep_thread<T: Send + 'static>(
         self: &Arc<Self>,
@@ -159,35 +159,6 @@ impl Planner {
         Lakes::latest(&self.databases, self.external.clone()).await.map_err(|error| to_failure(&error))
     }
 
-    async fn describe_here(&self, mut request: PlanRequest) -> Result<Description, Failure> {
-        request.describe_only = true;
-        if request.lakes.is_none() {
-            request.lakes = Some(self.snapshot().await?);
-        }
-        let described = Description::of(&self.plan_here(&request).await?);
-        if request.bindings.is_some() || !request.sql.contains(['?', '$', ':']) {
-            return Ok(described);
-        }
-        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
-        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
-        let access = self.databases.access().await.map_err(Failure::from)?;
-        let rights = access::rights_of(&access, &request.principal)?;
-        let lakes = request.lakes.as_ref().expect("it was set above").seen_by(access, rights);
-        let (state, _) = self.statement_state(&request, &lakes, &stores)?;
-        // What only we can read, has no placeholders.
-        let Ok(mut statement) = parse_one(&state, &request.sql) else { return Ok(described) };
-        match bindings::number_all(&mut statement)? {
-            0 => Ok(described),
-            count => {
-                let plan = plan_with_placeholders(statement, &lakes, &state).await;
-                if let Err(failure) = &plan {
-                    tracing::debug!(%failure, "types of placeholders are not known");
-                }
-                Ok(described.with_parameters(count, plan.as_ref().ok()))
-            }
-        }
-    }
-
     /// A statement's own session, and the number of partitions that its settings force.
     fn statement_state(
         &self,
@@ -211,6 +182,10 @@ impl Planner {
         let cluster = ClusterOptions { executors: request.executors };
         state.config_mut().options_mut().extensions.insert(cluster);
         session_functions::register(&mut state, &request.context)?;
+        state.config_mut().set_extension(Arc::new(request.context.name_case));
+        if let Some(rows) = &request.uploaded {
+            rows.register(&state)?;
+        }
         Ok((state, forced))
     }
 
@@ -342,6 +317,28 @@ impl Planner {
         }
     }
 
+    /// Takes rows that a client sends beside a statement, to where the database of that name has its tables.
+    pub async fn upload(
+        &self,
+        principal: &Principal,
+        database: Option<&str>,
+        schema: SchemaRef,
+        rows: impl Stream<Item = Result<RecordBatch, Failure>>,
+        bytes_max: ByteSize,
+    ) -> Result<UploadedRows, Failure> {
+        let name = database.unwrap_or(session::DEFAULT_DATABASE);
+        let access = self.databases.access().await.map_err(Failure::from)?;
+        let rights = access::rights_of(&access, principal)?;
+        let lakes = self.snapshot().await?.seen_by(access, rights);
+        let Some(seen) = lakes.get(name) else {
+            return Err(Failure::new(ErrorCode::UndefinedDatabase, format!("database \"{name}\" not found")));
+        };
+        let secrets = self.databases.secrets().await.map_err(Failure::from)?;
+        let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let env = session::statement_env(self.base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
+        UploadedRows::write(&env, &seen.database, schema, rows, bytes_max).await
+    }
+
     /// A place in a stage, for a file that a client sends or fetches, which `privilege` says: `@name/path`.
     pub async fn staged_place(
         &self,
@@ -448,20 +445,6 @@ impl Planner {
             }
         }
     }
-}
-
-/// The logical plan of a query or a write whose placeholders, which are numbered, have no values.
-async fn plan_with_placeholders(
-    mut statement: ParsedStatement,
-    lakes: &Arc<Lakes>,
-    state: &SessionState,
-) -> Result<LogicalPlan, Failure> {
-    lake::look_back(&mut statement, lakes, state).await?;
-    lake::take_cluster_by(&mut statement);
-    lake::put_defaults(&mut statement, lakes, state)?;
-    lake::take_out_values(&mut statement, state).await?;
-    let (statement, _) = lake::as_merge(statement)?;
-    state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))
 }
 
 async fn plan_own(statement: OwnStatement, lakes: &Arc<Lakes>, state: &SessionState) -> Result<Planned, Failure> {

@@ -1,9 +1,11 @@
-//! The front doors: the REST API and the protocol of Snowflake's drivers, on one port; Flight SQL is to stand beside them.
+//! The front doors, on one port: the REST API, the protocol of Snowflake's drivers, and Arrow Flight SQL.
 //!
 //! Translates protocols and nothing else: the statement service plans, admits, retries and times out, once for all
-//! doors. Start with [`rest`] and [`snowflake`] for the endpoints, [`cells`] for how values become text, [`listen`] for connections.
+//! doors. Start with [`rest`], [`snowflake`] and [`flight`] for the endpoints, [`cells`] for how values become text, [`listen`] for
+//! connections.
 
 mod cells;
+mod flight;
 mod ipc;
 mod listen;
 mod rest;

@@ -83,6 +83,7 @@ struct Door {
 
 /// The API as a service, for [`crate::serve`] or for calls inside the process.
 pub fn router(statements: StatementService, options: RestOptions) -> Router {
+    let flight = crate::flight::router(statements.clone());
     let drivers = snowflake::routes(statements.clone(), options.clone());
     let events = Arc::new(Semaphore::new(events::STREAMS_MAX));
     Router::new()
@@ -99,6 +100,7 @@ pub fn router(statements: StatementService, options: RestOptions) -> Router {
         .route("/api/v2/cluster", get(cluster))
         .with_state(Arc::new(Door { statements, options, events }))
         .merge(drivers)
+        .merge(flight)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(catch_panics))

@@ -125,6 +125,7 @@ fn named_columns<'a>(names: &[ObjectName], table: &'a Table) -> Result<Vec<&'a C
         let ident = name.0.last().and_then(|part| part.as_ident());
         let found = ident.and_then(|ident| table.column(&normal(ident)).ok());
         found.ok_or_else(|| {
+            let name = ident.map_or_else(|| name.to_string(), |ident| ident.value.clone());
             let message = format!("column \"{name}\" of table \"{}\" not found", table.name);
             Failure::new(ErrorCode::UndefinedColumn, message)
         })

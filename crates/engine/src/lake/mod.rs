@@ -3,7 +3,7 @@
 //! In reading order: `names` (databases, schemas, tables and views of one statement's snapshots), `past` (tables as they were), `external` (over files that are not ours),
 //! `columns` (types and values of both sides), `table` (a scan of a table's files), `known_answers` (what needs no scan), `deletes` (rows of them that are gone), `field_ids`
 //! and `retyped` (columns of files by id, whatever they were called then), `nested_types` (of lists, structs and maps, as plans and as files have them), `files` and `column_statistics` (which files a table has, what is known of its columns), `places` (where rows are), `write` (rows to Parquet files, on executors),
-//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `file_statistics` and `report` (what was written, as rows), `sketches` (how many distinct values that was), `statements` (what the
+//! `write_changes` and `write_deletes` (rows in place of others), `upload` (files to a store, and none left of a write that failed), `uploaded` (rows that a client sends), `file_statistics` and `report` (what was written, as rows), `sketches` (how many distinct values that was), `statements` (what the
 //! parser does not know), `ddl`, `clone`, `undrop`, `defaults`, `nested_values`, `dml`, `rows`, `merge`, `clustering`, `optimize`, `show` and `snapshots` (statements), `system` (tables about the instance), `change` (what a statement wants of
 //! the catalog) and `vacuum` (what nobody needs any more).
 
@@ -46,6 +46,7 @@ mod system;
 mod table;
 mod undrop;
 mod upload;
+mod uploaded;
 mod vacuum;
 mod write;
 mod write_changes;
@@ -84,6 +85,7 @@ pub(crate) use table::{default_value, store_path, store_url};
 pub use undrop::plan_undrop;
 pub use upload::Begun;
 pub(crate) use upload::{ObjectFile, store_error};
+pub use uploaded::{UPLOADED_ROWS, UploadedRows};
 pub use vacuum::{VacuumOptions, VacuumRequest, Vacuumed, check_vacuum, vacuum, vacuumed_rows};
 pub use write::{WriteFilesExec, WriteTarget};
 pub use write_changes::WriteChangesExec;

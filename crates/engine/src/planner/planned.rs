@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use frazil_common::Principal;
 
 use crate::access::AccessAction;
-use crate::lake::{Change, Lakes, PrunedScan, SystemTables, VacuumRequest, Written};
+use crate::lake::{Change, Lakes, PrunedScan, SystemTables, UploadedRows, VacuumRequest, Written};
 use crate::session_functions::StatementContext;
 use crate::session_statements::SessionChange;
 use crate::stages::{Load, StageAction, Unload};
@@ -31,6 +31,8 @@ pub struct PlanRequest {
     pub system: Option<Arc<dyn SystemTables>>,
     /// Values for its placeholders: a column for each, a row for each run.
     pub bindings: Option<RecordBatch>,
+    /// Rows that came with it, which it reads as [`UPLOADED_ROWS`](crate::lake::UPLOADED_ROWS).
+    pub uploaded: Option<Arc<UploadedRows>>,
     /// Its rows are not wanted, only what they would be: placeholders may have no values.
     pub describe_only: bool,
     pub context: StatementContext,
