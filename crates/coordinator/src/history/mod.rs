@@ -121,8 +121,8 @@ impl History {
         if self.limits.bytes_max == 0 {
             return;
         }
-        let sent = self.sender.lock().as_ref().map(|sender| sender.try_send(record));
-        if let Some(Err(TrySendError::Full(_))) = sent {
+        let Some(sender) = self.sender.lock().clone() else { return };
+        if let Err(TrySendError::Full(_)) = sender.try_send(record) {
             tracing::debug!("the history is behind: a statement is left out");
         }
     }

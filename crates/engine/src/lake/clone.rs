@@ -78,7 +78,8 @@ impl Cloning<'_> {
         let new = transaction.create_schema(&target.schema).map_err(|error| to_failure(&error))?;
         let from = Place { database: &source.catalog, schema: Some(&source.schema) };
         let to = Place { database: &target.catalog, schema: Some(&target.schema) };
-        copy_schema(&mut transaction, &database, &view, former, new, from, to, self.lakes.rights()).await?;
+        let original = Original { database: &database, view: &view, schema: former, place: from };
+        copy_schema(&mut transaction, original, new, to, self.lakes.rights()).await?;
         Ok(commit(transaction, format!("schema {} cloned from {}", target.schema, source.schema)))
     }
 
@@ -138,16 +139,22 @@ impl Cloning<'_> {
     }
 }
 
+/// A schema that is cloned, as it is seen.
+struct Original<'a> {
+    database: &'a Database,
+    view: &'a SnapshotView,
+    schema: SchemaId,
+    place: Place<'a>,
+}
+
 async fn copy_schema(
     transaction: &mut Transaction,
-    database: &Database,
-    view: &SnapshotView,
-    former: SchemaId,
+    original: Original<'_>,
     new: SchemaId,
-    from: Place<'_>,
     to: Place<'_>,
     rights: &Rights,
 ) -> Result<(), Failure> {
+    let Original { database, view, schema: former, place: from } = original;
     let tables: Vec<_> = view.tables().filter(|table| table.schema_id == former).cloned().collect();
     for table in tables {
         let cloned = transaction.clone_table(database, view, table.id, new, &table.name).await;

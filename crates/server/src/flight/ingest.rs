@@ -88,7 +88,7 @@ pub async fn ingest(
 }
 
 fn mode(wanted: &CommandStatementIngest) -> Result<Mode, Failure> {
-    let options = wanted.table_definition_options.clone().unwrap_or_default();
+    let options = wanted.table_definition_options.unwrap_or_default();
     let (missing, existing) = (options.if_not_exist(), options.if_exists());
     Ok(match (missing, existing) {
         (TableNotExistOption::Create, TableExistsOption::Fail | TableExistsOption::Unspecified) => Mode::Create,

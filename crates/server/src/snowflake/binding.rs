@@ -36,7 +36,7 @@ enum Values {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Text {
-    Text(String),
+    Quoted(String),
     Number(serde_json::Number),
     Truth(bool),
 }
@@ -44,7 +44,7 @@ enum Text {
 impl Text {
     fn into_string(self) -> String {
         match self {
-            Self::Text(text) => text,
+            Self::Quoted(text) => text,
             Self::Number(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
         }

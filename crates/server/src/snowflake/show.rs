@@ -306,6 +306,9 @@ struct Clauses {
     from: Option<String>,
 }
 
+/// Where to look for columns: a kept database, a schema's and a table's shown names.
+type Columns = (Option<String>, Option<Place>, Option<String>);
+
 impl Clauses {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Failure> {
         let mut clauses = Self::default();
@@ -365,8 +368,7 @@ impl Clauses {
         }
     }
 
-    /// Where to look for columns: a kept database, a schema's and a table's shown names.
-    fn table(&self) -> Result<(Option<String>, Option<Place>, Option<String>), Failure> {
+    fn table(&self) -> Result<Columns, Failure> {
         let shown = |name: &String| NameCase::Upper.shown(name).into_owned();
         match &self.within {
             Some((None | Some("TABLE" | "VIEW"), name)) => match name.as_slice() {
