@@ -339,7 +339,7 @@ def sessions(_):
 @check
 def a_cancelled_query_ends(c):
     cursor = c.cursor()
-    cursor.execute("SELECT a.value FROM generate_series(1, 100000000) a, generate_series(1, 1000) b")
+    cursor.execute("SELECT b.value FROM generate_series(1, 1000) a, generate_series(1, 1000000000) b")
     threading.Timer(0.5, cursor.adbc_cancel).start()
     refused(cursor.fetch_arrow_table, Exception)
     cursor.close()
