@@ -214,7 +214,8 @@ fn hide_secrets(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         match value {
             Value::Table(inner) => hide_secrets(inner),
-            value if holds_a_secret(key) => *value = Value::String("(hidden)".to_owned()),
+            // A number is a limit, of what is hidden or not.
+            Value::String(value) if holds_a_secret(key) => "(hidden)".clone_into(value),
             _ => {}
         }
     }

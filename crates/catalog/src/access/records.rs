@@ -259,7 +259,7 @@ mod tests {
             ("other", Member::User("v".to_owned())),
         ]);
         let roles = records.roles_of_user("u");
-        assert_eq!(roles.into_iter().collect::<Vec<_>>(), ["a", "b", "c", "public"]);
+        assert_eq!(roles.into_iter().collect::<Vec<_>>(), ["a", "b", "c", "p", "public"]);
         // What everyone has, through `public`, is a role like others.
         assert!(records.roles_of_role("public").contains("p"));
         assert!(records.roles_of_user("nobody").contains("public"));
