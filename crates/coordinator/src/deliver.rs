@@ -1,13 +1,14 @@
 //! A statement's rows on their way to whoever asked for them: kept in partitions, or streamed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use frazil_common::{ErrorCode, Failure};
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::lifecycle::Statement;
 use crate::query::RunningQuery;
@@ -16,6 +17,8 @@ use crate::statement::{Delivery, ResultInfo, ResultPartition, ResultStream};
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
+/// From a stream's end to the statement's.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a statement's rows come from.
 pub enum Rows {
@@ -38,7 +41,7 @@ pub async fn deliver(inner: &Arc<Inner>, statement: &Arc<Statement>, rows: Rows)
             statement.finish(ResultInfo { schema, rows, partitions });
         }
         Delivery::Streamed => {
-            let rows = stream(statement, &schema, rows).await?;
+            let rows = offer_stream(statement, &schema, rows).await?;
             statement.finish(ResultInfo { schema, rows, partitions: vec![] });
         }
     }
@@ -94,9 +97,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
 }
 
 /// Offers the rows to one reader, at its pace. The reader going away cancels the statement.
-async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> Result<u64, Failure> {
+async fn offer_stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> Result<u64, Failure> {
     let (sender, receiver) = mpsc::channel(STREAM_BATCHES);
-    let batches = ReceiverStream::new(receiver).boxed();
+    let batches = received(receiver, Arc::downgrade(statement));
     let info = ResultInfo { schema: schema.clone(), rows: 0, partitions: vec![] };
     statement.offer(info, ResultStream { schema: schema.clone(), batches });
     let gone = || Failure::new(ErrorCode::Cancelled, "the reader of the rows is gone");
@@ -105,7 +108,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
         Rows::Ready(batch) => {
             count = batch.num_rows() as u64;
             note(statement, &batch);
-            sender.send(Ok(batch)).await.map_err(|_| gone())?;
+            sender.send(Ok(Some(batch))).await.map_err(|_| gone())?;
         }
         Rows::Running(mut running) => loop {
             let next = tokio::select! {
@@ -121,7 +124,7 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
                 Some(Ok(batch)) => {
                     count += batch.num_rows() as u64;
                     note(statement, &batch);
-                    sender.send(Ok(batch)).await.map_err(|_| gone())?;
+                    sender.send(Ok(Some(batch))).await.map_err(|_| gone())?;
                 }
                 Some(Err(failure)) => {
                     // The reader must not take what it has for the whole.
@@ -131,7 +134,34 @@ async fn stream(statement: &Arc<Statement>, schema: &SchemaRef, rows: Rows) -> R
             }
         },
     }
+    // Without it the reader takes what it has for a part.
+    let _ = sender.send(Ok(None)).await;
     Ok(count)
+}
+
+/// Batches up to the end that is said. Whatever stops a statement may drop its sender: rows that just stop are not the whole.
+fn received(
+    receiver: mpsc::Receiver<Result<Option<RecordBatch>, Failure>>,
+    statement: Weak<Statement>,
+) -> BoxStream<'static, Result<RecordBatch, Failure>> {
+    let next = |state: Option<(mpsc::Receiver<_>, Weak<Statement>)>| async move {
+        let (mut receiver, statement) = state?;
+        match receiver.recv().await {
+            Some(Ok(Some(batch))) => Some((Ok(batch), Some((receiver, statement)))),
+            Some(Ok(None)) => None,
+            Some(Err(failure)) => Some((Err(failure), None)),
+            None => Some((Err(why_it_stopped(&statement).await), None)),
+        }
+    };
+    stream::unfold(Some((receiver, statement)), next).boxed()
+}
+
+async fn why_it_stopped(statement: &Weak<Statement>) -> Failure {
+    let Some(statement) = statement.upgrade() else {
+        return Failure::new(ErrorCode::Cancelled, "the statement was stopped");
+    };
+    let _ = tokio::time::timeout(STOP_LIMIT, statement.ended_for_good()).await;
+    statement.status().failure.unwrap_or_else(|| statement.stop_cause())
 }
 
 /// One row that says what a statement has done.
