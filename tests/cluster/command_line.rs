@@ -101,7 +101,7 @@ async fn sql_prints_arrow_csv_json_and_tables() {
     let lines = print("csv", "select event_id, user_id from events").await.text();
     assert_eq!(lines.lines().count(), 1 + 5000);
 
-    let objects = print("json", three).await.text();
+    let objects = print("ndjson", three).await.text();
     let objects: Vec<Value> = objects.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     let wanted = [
         json!({"i": 1, "s": "a,\"b\"", "b": true}),
@@ -109,7 +109,9 @@ async fn sql_prints_arrow_csv_json_and_tables() {
         json!({"i": 3, "s": "c", "b": null}),
     ];
     assert_eq!(objects, wanted);
-    assert_eq!(print("json", "select event_id from events").await.text().lines().count(), 5000);
+    let list = print("json", three).await.text();
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&list).expect("a list"), wanted);
+    assert_eq!(print("ndjson", "select event_id from events").await.text().lines().count(), 5000);
 
     let table = print("table", three).await.text();
     for shown in ["i", "s", "b", "a,\"b\"", "true", "c"] {
@@ -285,9 +287,15 @@ async fn the_shell_of_local_ends_with_its_processes() {
         terminal.press(b"select");
         seen = terminal.wait_for("select", seen, READY_LIMIT).await;
         terminal.press(CTRL_C);
-        terminal.wait_for("frazil> ", seen, READY_LIMIT).await;
+        seen = terminal.wait_for("frazil> ", seen, READY_LIMIT).await;
         assert!(pids.iter().all(|pid| is_running(*pid)), "{}", terminal.shown());
         terminal.press(leave);
+        if leave == CTRL_C {
+            // One may have been meant for what ran just before.
+            seen = terminal.wait_for("once more", seen, READY_LIMIT).await;
+            terminal.wait_for("frazil> ", seen, READY_LIMIT).await;
+            terminal.press(leave);
+        }
         let status = terminal.ended(END_LIMIT).await;
         assert!(status.success(), "{status}: {}", terminal.shown());
         let left: Vec<u32> = pids.iter().copied().filter(|pid| is_running(*pid)).collect();

@@ -2,6 +2,7 @@
 
 mod access;
 mod error;
+mod events;
 mod files;
 mod rows;
 mod transport;
@@ -13,9 +14,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 pub use access::Access;
 pub use error::{ClientError, StatementFailure};
+pub use events::Events;
 pub use files::StagedFile;
 pub use rows::RowStream;
 
@@ -80,9 +83,23 @@ impl Client {
     /// Runs a statement; returns when its first rows can be read. Dropping the future, or the stream it returned, gives
     /// the statement up, and the coordinator cancels it.
     pub async fn stream(&self, sql: &str, context: &StatementContext) -> Result<RowStream, ClientError> {
+        self.stream_as(sql, context, None).await
+    }
+
+    /// Likewise, with a request id by which [`Client::statement_of_request`] finds it while no row has come.
+    pub async fn stream_as(
+        &self,
+        sql: &str,
+        context: &StatementContext,
+        request: Option<Uuid>,
+    ) -> Result<RowStream, ClientError> {
+        let path = match request {
+            Some(request) => format!("/api/v2/statements?requestId={request}"),
+            None => "/api/v2/statements".to_owned(),
+        };
         let body = context.request(sql);
         let limit = context.time_limit.map_or(ANSWER_LIMIT, |limit| limit + ANSWER_GRACE);
-        let sent = self.transport.send(Method::POST, "/api/v2/statements", Accept::Arrow, Some(&body));
+        let sent = self.transport.send(Method::POST, &path, Accept::Arrow, Some(&body));
         let answer = within(limit, sent).await?;
         if answer.status == StatusCode::OK && answer.is_arrow() {
             return Ok(RowStream::new(self.clone(), answer));
@@ -157,6 +174,22 @@ impl Client {
     /// What the coordinator says of a statement, or how the statement failed.
     pub async fn status(&self, handle: &str) -> Result<Value, ClientError> {
         self.get(&format!("/api/v2/statements/{handle}")).await
+    }
+
+    /// The handle of the statement that was sent with a request id; `None` as long as it has not been received.
+    pub async fn statement_of_request(&self, request: Uuid) -> Result<Option<String>, ClientError> {
+        let found = self.get(&format!("/api/v2/statements?limit=1&requestId={request}")).await?;
+        Ok(found["statements"][0]["statementHandle"].as_str().map(str::to_owned))
+    }
+
+    /// What becomes of a statement, as it does.
+    pub async fn events(&self, handle: &str) -> Result<Events, ClientError> {
+        let path = format!("/api/v2/statements/{handle}/events");
+        let answer = within(CALL_LIMIT, self.transport.send(Method::GET, &path, Accept::Events, None)).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Events::new(answer)),
+            status => Err(error::of_answer(status, &answer.json().await?)),
+        }
     }
 
     pub async fn cluster(&self) -> Result<Value, ClientError> {

@@ -77,8 +77,8 @@ async fn dispatch(command: Command, config: Config, config_file: Option<PathBuf>
             let request = SqlRequest {
                 command: flags.command,
                 file: flags.file,
-                database: flags.database,
-                schema: flags.schema,
+                keep_going: flags.keep_going,
+                ask_password: flags.password,
                 time_limit: flags.timeout.map(Duration::from_secs),
                 executors: flags.executors,
             };

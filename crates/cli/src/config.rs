@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! defaults ─▶ frazil.toml ─▶ FRAZIL_<SECTION>_<KEY> ─▶ flags ─▶ one table ─▶ Config
+//!                       └─▶ its profile goes over [client]: before the variables, or behind them where a flag chose it
 //! ```
 //!
 //! Each option is defined once, as a field of the section's struct, with its meaning, unit and default there. What keys
 //! exist and how a variable's text is read both follow from those structs, so nothing here lists options.
 
+mod client;
 mod environment;
 mod known;
 mod secret;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use frazil_coordinator::CoordinatorOptions;
@@ -20,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::failure::CommandError;
-use crate::sql::Format;
 
+pub use client::{ClientOptions, ProfileOptions};
 pub use secret::{cluster_credentials, create_cluster_credentials};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +36,8 @@ pub struct Config {
     pub storage: StorageOptions,
     pub log: LogOptions,
     pub client: ClientOptions,
+    /// Servers by name: `[profiles.NAME]`.
+    pub profiles: BTreeMap<String, ProfileOptions>,
 }
 
 /// What all processes of a cluster agree on.
@@ -92,24 +97,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// What `frazil sql` does when flags do not say.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClientOptions {
-    /// REST address of the coordinator to send statements to; when there is none, a coordinator runs inside the client.
-    pub url: Option<String>,
-    /// Who logs in, with `password`. Without one, nobody does.
-    pub user: Option<String>,
-    /// Of `user`; asked for at the terminal where it is not given. Better a variable than a file.
-    pub password: Option<String>,
-    /// A programmatic access token, or a key-pair token, in place of a user and its password.
-    pub token: Option<String>,
-    /// PEM file of an authority that coordinators' certificates may be of, beside those that the system knows.
-    pub ca: Option<String>,
-    /// How rows are printed.
-    pub format: Format,
-}
-
 /// Flags that stand for options: section, key and value, last.
 #[derive(Clone, Debug, Default)]
 pub struct Flags(Vec<(&'static str, &'static str, Value)>);
@@ -161,10 +148,22 @@ pub fn load(sources: &Sources) -> Result<Config, CommandError> {
     if let Some(path) = sources.chosen_file() {
         overlay(&mut merged, read_file(path, &known)?);
     }
-    for setting in environment::settings(&sources.environment, &known)? {
+    let settings = environment::settings(&sources.environment, &known)?;
+    let by_flag = sources.flags.0.iter().rev().find(|(section, key, _)| (*section, *key) == client::PROFILE);
+    let by_variable =
+        settings.iter().find(|setting| (setting.section.as_str(), setting.key.as_str()) == client::PROFILE);
+    if by_flag.is_none() {
+        client::choose(&mut merged, by_variable.map(|setting| &setting.value))?;
+    }
+    client::replace_credentials(&mut merged, settings.iter().map(|s| (s.section.as_str(), s.key.as_str())));
+    for setting in settings {
         put(&mut merged, &setting.section, &setting.key, setting.value);
         check(&merged, &format!("environment variable {}", setting.variable))?;
     }
+    if let Some((_, _, name)) = by_flag {
+        client::choose(&mut merged, Some(name))?;
+    }
+    client::replace_credentials(&mut merged, sources.flags.0.iter().map(|(section, key, _)| (*section, *key)));
     for (section, key, value) in &sources.flags.0 {
         put(&mut merged, section, key, value.clone());
         check(&merged, &format!("option {section}.{key}"))?;

@@ -6,7 +6,7 @@ use frazil_common::Failure;
 
 use crate::client::ClientError;
 
-/// `Failed` exits with 1, `Usage` with 2.
+/// The exit code is the user's to rely on: see `docs/shell.md`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// A flag, variable, configuration file or argument that cannot be used as it is written.
@@ -18,6 +18,18 @@ pub enum CommandError {
     /// It did not succeed, and the user has been told all about it.
     #[error("failed")]
     Reported,
+    /// The coordinator cannot be reached, or does not let the client in.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Likewise, and the user has been told.
+    #[error("the coordinator cannot be reached")]
+    ReportedUnreachable,
+    /// By Ctrl-C.
+    #[error("cancelled")]
+    Interrupted,
+    /// By SIGTERM.
+    #[error("terminated")]
+    Terminated,
 }
 
 impl CommandError {
@@ -25,6 +37,18 @@ impl CommandError {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Failed(_) | Self::Reported => ExitCode::from(1),
+            Self::Unreachable(_) | Self::ReportedUnreachable => ExitCode::from(3),
+            // As a shell has it of a process that a signal ended.
+            Self::Interrupted => ExitCode::from(130),
+            Self::Terminated => ExitCode::from(143),
+        }
+    }
+
+    /// Whether the user has to be told yet.
+    pub fn is_reported(&self) -> bool {
+        match self {
+            Self::Usage(_) | Self::Failed(_) | Self::Unreachable(_) => false,
+            Self::Reported | Self::ReportedUnreachable | Self::Interrupted | Self::Terminated => true,
         }
     }
 
@@ -42,6 +66,14 @@ impl From<Failure> for CommandError {
 
 impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            ClientError::Unreachable(_) | ClientError::Incomplete { .. } => Self::Unreachable(error.to_string()),
+            // Class 28 is what is wrong with a log-in.
+            ClientError::Statement(failure) if failure.sql_state.starts_with("28") => {
+                Self::Unreachable(failure.to_string())
+            }
+            ClientError::Invalid(_) => Self::Usage(error.to_string()),
+            ClientError::Statement(_) | ClientError::Protocol(_) => Self::Failed(error.to_string()),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use crate::client::{Access, Client, StatementContext};
-use crate::config::Config;
+use crate::config::{ClientOptions, Config};
 use crate::failure::CommandError;
 use crate::processes::{Cluster, ClusterShape, Stderr};
 use crate::signals::StopSignals;
@@ -46,7 +46,9 @@ pub async fn run(config: Config, request: LocalRequest) -> Result<(), CommandErr
 async fn serve_shell(config: &Config, cluster: &Cluster) -> Result<(), CommandError> {
     eprintln!("coordinator at {}, {} executors", cluster.url(), cluster.processes().count() - 1);
     let client = Client::connect(cluster.url(), &Access::of(&config.client)?)?;
-    shell::run(Session::open(client, StatementContext::default(), config.client.format).await?).await
+    let ClientOptions { database, schema, .. } = config.client.clone();
+    let context = StatementContext { database, schema, ..StatementContext::default() };
+    shell::run(Session::open(client, context, config).await?).await
 }
 
 async fn serve(cluster: &mut Cluster, signals: &mut StopSignals) -> Result<(), CommandError> {

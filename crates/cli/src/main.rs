@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use frazil_cli::command::{self, Arguments};
 use frazil_cli::failpoints;
-use frazil_cli::failure::CommandError;
 use frazil_cli::signals;
+use frazil_cli::sql::visible_lines;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory_warm();
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
     match command::run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, CommandError::Reported) {
-                eprintln!("error: {error}");
+            if !error.is_reported() {
+                eprintln!("error: {}", visible_lines(&error.to_string()));
             }
             error.exit_code()
         }

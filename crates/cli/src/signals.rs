@@ -2,6 +2,7 @@
 
 use std::process::exit;
 
+use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::CommandError;
@@ -41,6 +42,11 @@ impl StopSignals {
             _ = self.hangup.recv() => Stop::Terminate,
             _ = self.interrupt.recv() => Stop::Interrupt,
         }
+    }
+
+    /// Ctrl-C that was pressed until now was meant for somebody else.
+    pub fn forget_interrupts(&mut self) {
+        while let Some(Some(())) = self.interrupt.recv().now_or_never() {}
     }
 
     /// Who signals twice does not want to wait.

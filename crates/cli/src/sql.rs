@@ -1,38 +1,59 @@
 //! `frazil sql`: statements from a flag, a file, a pipe or a keyboard, sent over REST, and their rows printed.
 
+mod command;
 mod format;
+mod names;
+mod output;
+mod perform;
+mod progress;
+mod read;
 mod run;
+mod script;
 mod session;
 pub mod shell;
-pub use frazil_common::split;
 mod transfer;
 mod trouble;
+mod view;
+mod visible;
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use frazil_common::split;
 
 use crate::client::{Access, Client, StatementContext};
 use crate::config::Config;
 use crate::embedded::Embedded;
 use crate::failure::CommandError;
 
-pub use format::{Format, Printed, Printer};
+pub use format::{Expanded, Format, Printed, Printer};
 pub use run::{Outcome, Session};
+pub use view::Color;
+pub use visible::visible_lines;
 
 /// What to run and how, as the flags say.
 #[derive(Clone, Debug, Default)]
 pub struct SqlRequest {
     pub command: Option<String>,
     pub file: Option<PathBuf>,
-    pub database: Option<String>,
-    pub schema: Option<String>,
+    /// Statements that fail do not keep the next ones from being run.
+    pub keep_going: bool,
+    /// Ask for a password, whatever the configuration has.
+    pub ask_password: bool,
     pub time_limit: Option<Duration>,
     /// In-process executors, when there is no address.
     pub executors: usize,
 }
 
-pub async fn run(config: Config, request: SqlRequest) -> Result<(), CommandError> {
+pub async fn run(mut config: Config, request: SqlRequest) -> Result<(), CommandError> {
+    if request.ask_password {
+        let client = &mut config.client;
+        if client.user.is_none() {
+            return Err(CommandError::Usage("--password needs a user: --user".to_owned()));
+        }
+        (client.password, client.password_file) = (None, None);
+    }
     let access = Access::of(&config.client)?;
     let script = script(&request)?;
     let embedded = match &config.client.url {
@@ -45,19 +66,14 @@ pub async fn run(config: Config, request: SqlRequest) -> Result<(), CommandError
         (None, None) => unreachable!("one of them was chosen above"),
     };
     let context = StatementContext {
-        database: request.database,
-        schema: request.schema,
+        database: config.client.database.clone(),
+        schema: config.client.schema.clone(),
         time_limit: request.time_limit,
         ..StatementContext::default()
     };
-    let mut session = Session::open(client, context, config.client.format).await?;
-    let outcome = match script {
-        Some(text) => {
-            let outcome = session.run_script(&text).await;
-            session.close().await;
-            outcome
-        }
-        None => shell::run(session).await,
+    let outcome = match Session::open(client, context, &config).await {
+        Ok(session) => run_session(session, script.as_deref(), request.keep_going).await,
+        Err(error) => Err(error),
     };
     if let Some(embedded) = embedded {
         embedded.stop().await;
@@ -65,19 +81,22 @@ pub async fn run(config: Config, request: SqlRequest) -> Result<(), CommandError
     outcome
 }
 
+async fn run_session(mut session: Session, script: Option<&str>, keep_going: bool) -> Result<(), CommandError> {
+    let Some(text) = script else { return shell::run(session).await };
+    if keep_going {
+        session.keep_going();
+    }
+    let outcome = session.run_text(text).await;
+    session.close().await;
+    outcome.result()
+}
+
 /// The text to run; `None` is a shell.
 fn script(request: &SqlRequest) -> Result<Option<String>, CommandError> {
-    if let Some(command) = &request.command {
-        return Ok(Some(command.clone()));
+    match (&request.command, &request.file) {
+        (Some(command), _) => Ok(Some(command.clone())),
+        (None, Some(path)) => read::read_text(path).map(Some),
+        (None, None) if std::io::stdin().is_terminal() => Ok(None),
+        (None, None) => read::read_input().map(Some),
     }
-    if let Some(path) = &request.file {
-        let text = std::fs::read_to_string(path);
-        return text.map(Some).map_err(|e| CommandError::Usage(format!("reading {path:?}: {e}")));
-    }
-    if std::io::stdin().is_terminal() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(CommandError::doing("reading statements from stdin"))?;
-    Ok(Some(text))
 }

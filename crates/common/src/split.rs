@@ -21,14 +21,26 @@ impl Statement<'_> {
 pub fn statements(text: &str) -> Vec<Statement<'_>> {
     let mut found = Vec::new();
     let mut start = 0;
-    while start < text.len() {
-        let piece = scan(&text[start..]);
-        if piece.holds_words {
-            found.push(placed(text, start, start + piece.length));
-        }
-        start += piece.length + usize::from(piece.terminated);
+    while let Some((statement, behind)) = next_statement(text, start) {
+        found.push(statement);
+        start = behind;
     }
     found
+}
+
+/// The next statement from the byte `start` on, which is where another one may begin, and the byte behind its `;` or the
+/// text's end. `None` where nothing but comments is left. Places are those in the whole text.
+pub fn next_statement(text: &str, mut start: usize) -> Option<(Statement<'_>, usize)> {
+    while start < text.len() {
+        let piece = scan(&text[start..]);
+        let end = start + piece.length;
+        let behind = end + usize::from(piece.terminated);
+        if piece.holds_words {
+            return Some((placed(text, start, end), behind));
+        }
+        start = behind;
+    }
+    None
 }
 
 /// Whether a shell should send `text` now, or wait for more lines.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`runtime`] (threads), [`memory`] (pool and spill directory), [`storage`] (which files may be
 //! touched), [`limits`] (what a statement may ask of the planner),
-//! `dialect` and `sql_types` (SQL that is understood), [`access`] (who may do what), [`session`] and [`planner`] (SQL to a physical plan), [`describe`] (what is known of a statement before it runs), [`bindings`] (values for placeholders), [`session_functions`] (what a statement can ask of its session), [`session_statements`] (what it does to it), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
+//! `dialect` and `sql_types` (SQL that is understood), [`lexemes`] (what a text consists of), [`access`] (who may do what), [`session`] and [`planner`] (SQL to a physical plan), [`describe`] (what is known of a statement before it runs), [`bindings`] (values for placeholders), [`session_functions`] (what a statement can ask of its session), [`session_statements`] (what it does to it), [`lake`] (tables of the catalog, and statements that write), [`stages`] (staged files: loading and unloading), `explain` (what an `EXPLAIN` may ask for), [`generate`] (sample tables that are made on the spot), [`rules`] (ours among the
 //! optimizer's), `balance` (equal shares of a scan), [`per_partition`] (what operators of ours share), [`build_rows`] (semi and anti joins on several
 //! executors), [`codec`] (plans and splits to bytes and back), [`scan`] and `suspects`
 //! (errors that name their file), [`metrics`], [`errors`] (DataFusion's to ours) and [`single`], DataFusion in one process,
@@ -21,6 +21,7 @@ pub mod errors;
 pub mod explain;
 pub mod generate;
 pub mod lake;
+pub mod lexemes;
 pub mod limits;
 pub mod memory;
 pub mod metrics;

@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /api/v2/statements` | submits; 200 with the first partition, 202 when it takes longer, 4xx when it failed |
-//! | `GET /api/v2/statements?phase&user&queryTag&text&from&to&before&limit` | the history, newest first (our addition) |
+//! | `GET /api/v2/statements?phase&user&queryTag&requestId&text&from&to&before&limit` | the history, newest first (our addition) |
 //! | `GET /api/v2/statements/{handle}?partition=N` | status, or a partition of the result |
 //! | `POST /api/v2/statements/{handle}/cancel` | stops it |
 //! | `GET /api/v2/statements/{handle}/events` | its progress, as server-sent events (our addition) |

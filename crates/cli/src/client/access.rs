@@ -28,7 +28,7 @@ impl Access {
             }
             None => None,
         };
-        let text = match (&options.token, &options.user) {
+        let text = match (options.token()?, &options.user) {
             (Some(_), Some(_)) => {
                 let message = "client.token and client.user are both set: a token says whose it is";
                 return Err(CommandError::Usage(message.to_owned()));
@@ -38,8 +38,8 @@ impl Access {
                 if user.contains(':') {
                     return Err(CommandError::Usage("client.user has a colon in it: use a token".to_owned()));
                 }
-                let password = match &options.password {
-                    Some(password) => password.clone(),
+                let password = match options.password()? {
+                    Some(password) => password,
                     None => terminal::ask_password(&format!("password of {user}: "), Source::Terminal)?,
                 };
                 Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))

@@ -37,6 +37,7 @@ enum Way {
 pub enum Accept {
     Arrow,
     Json,
+    Events,
 }
 
 impl Accept {
@@ -44,6 +45,7 @@ impl Accept {
         HeaderValue::from_static(match self {
             Self::Arrow => ARROW_STREAM,
             Self::Json => "application/json",
+            Self::Events => "text/event-stream",
         })
     }
 }

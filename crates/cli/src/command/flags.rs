@@ -10,7 +10,7 @@ use toml::Value;
 
 use crate::config::Flags;
 use crate::load::SourceFormat;
-use crate::sql::Format;
+use crate::sql::{Color, Format};
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -117,23 +117,39 @@ pub struct Sql {
     /// The coordinator's REST address; without one, a cluster runs inside this process [client.url].
     #[arg(long)]
     url: Option<String>,
+    /// A server of the configuration's [profiles] [client.profile].
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Who logs in; the password is in FRAZIL_CLIENT_PASSWORD, or asked for [client.user].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// A token to log in with [client.token].
-    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
+    /// Ask for the password, also where one is configured.
+    #[arg(long, conflicts_with_all = ["token", "token_file"])]
+    pub password: bool,
+    /// A token to log in with; others may see the flags of a process: better --token-file [client.token].
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["user", "token_file"])]
     token: Option<String>,
+    /// File whose first line is a token to log in with [client.token_file].
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    token_file: Option<PathBuf>,
     /// PEM file of an authority that the coordinator's certificate is of [client.ca].
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
     /// How rows are printed [client.format].
     #[arg(long)]
     format: Option<Format>,
-    /// Where unqualified table names are looked up.
+    /// auto (a terminal, and NO_COLOR is not set), always, never [client.color].
+    #[arg(long, value_name = "WHEN")]
+    color: Option<Color>,
+    /// Go on behind statements that fail; the exit code is 1 all the same.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Where unqualified table names are looked up [client.database].
     #[arg(long, value_name = "NAME")]
-    pub database: Option<String>,
+    database: Option<String>,
+    /// Likewise [client.schema].
     #[arg(long, value_name = "NAME")]
-    pub schema: Option<String>,
+    schema: Option<String>,
     /// Seconds that each statement may take.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub timeout: Option<u64>,
@@ -375,10 +391,17 @@ impl Command {
             Self::Local { http_listen, .. } => {
                 flags.set("coordinator", "http_listen", http_listen.clone());
             }
-            Self::Sql(Sql { url, user, token, ca, format, slots, .. }) => {
+            Self::Sql(sql) => {
+                let Sql { url, profile, user, token, token_file, ca, format, color, database, schema, slots, .. } = sql;
+                flags.set("client", "profile", profile.clone());
                 flags.set("client", "url", url.clone());
                 flags.set("client", "user", user.clone());
                 flags.set("client", "token", token.clone());
+                flags.set_path("client", "token_file", token_file.as_deref());
+                flags.set("client", "database", database.clone());
+                flags.set("client", "schema", schema.clone());
+                let color = color.and_then(|color| Some(color.to_possible_value()?.get_name().to_owned()));
+                flags.set("client", "color", color);
                 flags.set("client", "ca", ca.clone());
                 flags.set("client", "format", format.map(|format| Value::String(format.to_string())));
                 flags.set("executor", "slots", *slots);

@@ -41,6 +41,10 @@ impl Keys {
             let Value::Table(content) = content else {
                 return Err(format!("\"{section}\" is a section: write [{section}] and its keys below"));
             };
+            if section == "profiles" {
+                // Its keys are names of the user's own.
+                continue;
+            }
             for key in content.keys() {
                 if self.default_of(section, key).is_none() {
                     let near = self.nearest(section, key);

@@ -67,6 +67,11 @@ impl Change {
     }
 }
 
+/// In upper case.
+pub fn first_word(sql: &str) -> Option<String> {
+    Words { rest: sql }.keyword()
+}
+
 struct Words<'a> {
     rest: &'a str,
 }

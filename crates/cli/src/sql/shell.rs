@@ -1,27 +1,27 @@
-//! The SQL shell: lines from a keyboard until a `;`, with history.
+//! The SQL shell: statements and commands from a keyboard, with history.
 
+mod complete;
+mod editor;
+mod helper;
+mod highlight;
 mod keyboard;
+mod words;
 
 use std::io::IsTerminal;
 
-use super::split::is_complete;
-use super::{Format, Outcome, Session};
+use frazil_engine::lexemes::{Kind, lexemes};
+
+use super::command::Command;
+use super::visible::visible_lines;
+use super::{Outcome, Session};
 use crate::failure::CommandError;
 use crate::signals::Stop;
 
 use keyboard::{Entered, Keyboard};
 
-const HELP: &str = "\
-  Statements end with ; and may span lines. Ctrl-C clears what is typed, or cancels what runs.
-  USE database.schema    where unqualified table names are looked up
-  SET option = value     for the statements that follow
-  BEGIN, COMMIT          several statements as one change; ROLLBACK gives it up
-  \\d                     the tables there are
-  \\format FORMAT         table, csv, json or arrow
-  \\q, Ctrl-D             leave";
-
 /// Returns when the user leaves, or SIGTERM ends the process.
 pub async fn run(mut session: Session) -> Result<(), CommandError> {
+    session.serve_a_shell();
     let outcome = read_and_run(&mut session).await;
     session.close().await;
     outcome
@@ -29,71 +29,70 @@ pub async fn run(mut session: Session) -> Result<(), CommandError> {
 
 async fn read_and_run(session: &mut Session) -> Result<(), CommandError> {
     let _terminal = Terminal::save();
-    let keyboard = Keyboard::start()?;
+    let profiles = session.config.profiles.keys().cloned().collect();
+    let in_color = session.config.client.color.is_wanted();
+    let keyboard = Keyboard::start(session.known_names(), profiles, in_color)?;
     eprintln!("frazil {}: \\? for help", env!("CARGO_PKG_VERSION"));
-    let mut typed = String::new();
+    let mut initial = String::new();
+    // One Ctrl-C may have been meant for the statement that ended just before.
+    let mut asked_to_leave = false;
     loop {
-        let prompt = if typed.is_empty() { "frazil> " } else { "   ...> " };
         let entered = tokio::select! {
-            entered = keyboard.line(prompt) => entered,
+            entered = keyboard.text("frazil> ", std::mem::take(&mut initial)) => entered,
             stop = session.signals().next() => match stop {
                 Stop::Terminate => return Ok(()),
                 Stop::Interrupt => Entered::Interrupt { line_empty: true },
             }
         };
-        match entered {
-            Entered::Line(line) if typed.is_empty() && line.trim().starts_with('\\') => {
-                if command(session, line.trim()).await == Next::Leave {
-                    return Ok(());
+        let text = match entered {
+            Entered::Text(text) => text,
+            Entered::Interrupt { line_empty: true } if asked_to_leave => return Ok(()),
+            Entered::Interrupt { line_empty } => {
+                asked_to_leave = line_empty;
+                if line_empty {
+                    eprintln!("once more, or Ctrl-D, leaves");
                 }
+                continue;
             }
-            Entered::Line(line) if typed.is_empty() && matches!(line.trim(), "quit" | "exit" | "quit;" | "exit;") => {
-                return Ok(());
-            }
-            Entered::Line(line) => {
-                typed.push_str(&line);
-                if !is_complete(&typed) {
-                    typed.push('\n');
-                    continue;
-                }
-                keyboard.remember(typed.trim());
-                let outcome = session.run_text(&typed).await;
-                typed.clear();
-                if matches!(outcome, Outcome::Terminated | Outcome::OutputClosed) {
-                    return Ok(());
-                }
-            }
-            Entered::Interrupt { line_empty: true } if typed.is_empty() => return Ok(()),
-            Entered::Interrupt { .. } => typed.clear(),
             Entered::End => return Ok(()),
             Entered::Broken(e) => return Err(CommandError::Failed(format!("the terminal cannot be read: {e}"))),
+        };
+        asked_to_leave = false;
+        let text = text.trim();
+        if matches!(text, "quit" | "exit" | "quit;" | "exit;") {
+            return Ok(());
         }
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum Next {
-    Stay,
-    Leave,
-}
-
-async fn command(session: &mut Session, line: &str) -> Next {
-    let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    match name {
-        "\\q" => return Next::Leave,
-        "\\?" | "\\h" => eprintln!("{HELP}"),
-        "\\d" => {
-            if session.run_text("SHOW TABLES").await == Outcome::Terminated {
-                return Next::Leave;
+        if !holds_a_secret(text) {
+            keyboard.remember(text);
+        }
+        if text.starts_with('\\')
+            && let Ok(Command::Edit(file)) = Command::parse(text)
+        {
+            let last = session.last.clone().map(|last| format!("{last};")).unwrap_or_default();
+            match editor::edit(&last, file.as_deref()) {
+                Ok(text) => initial = text,
+                Err(error) => eprintln!("error: {}", visible_lines(&error)),
             }
+            session.signals().forget_interrupts();
+            continue;
         }
-        "\\format" => match argument.trim().parse::<Format>() {
-            Ok(format) => session.set_format(format),
-            Err(e) => eprintln!("error: {e}"),
-        },
-        other => eprintln!("error: unknown command {other}: \\? lists them"),
+        match session.run_text(text).await {
+            Outcome::Done | Outcome::Failed | Outcome::Unreachable | Outcome::Interrupted => {}
+            Outcome::Quit | Outcome::Terminated | Outcome::OutputClosed => return Ok(()),
+        }
     }
-    Next::Stay
+}
+
+/// Such statements are not written into the history.
+fn holds_a_secret(text: &str) -> bool {
+    const MARKS: [&str; 4] = ["SECRET", "PASSWORD", "TOKEN", "RSA_PUBLIC_KEY"];
+    let found = lexemes(text);
+    let has_text = found.iter().any(|lexeme| lexeme.kind == Kind::Text);
+    let has_mark = found.iter().filter(|lexeme| lexeme.kind == Kind::Word).any(|lexeme| {
+        let word = &text[lexeme.bytes.clone()];
+        MARKS.iter().any(|mark| word.eq_ignore_ascii_case(mark))
+    });
+    has_text && has_mark
 }
 
 /// The terminal as it was: the editor's thread may hold it in raw mode when the process ends.
@@ -117,6 +116,21 @@ impl Drop for Terminal {
         if let Some(state) = &self.0 {
             // SAFETY: `state` was filled in by `tcgetattr`.
             unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, state) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_secret_is_not_remembered() {
+        for text in ["create user a password = 'x';", "CREATE SECRET s (TYPE S3, SECRET 'x');"] {
+            assert!(holds_a_secret(text), "{text}");
+        }
+        for text in ["show secrets;", "select 'password';", "\\d", "drop secret s;"] {
+            assert!(!holds_a_secret(text), "{text}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::statement::Phase;
 /// What is `None` lets all through.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    pub id: Option<StatementId>,
     pub phase: Option<Phase>,
     /// The user's exact name.
     pub user: Option<String>,
@@ -26,7 +27,8 @@ pub struct Filter {
 
 impl Filter {
     pub fn accepts(&self, record: &StatementRecord) -> bool {
-        self.phase.is_none_or(|phase| record.phase == phase)
+        self.id.is_none_or(|id| record.id == id)
+            && self.phase.is_none_or(|phase| record.phase == phase)
             && self.user.as_ref().is_none_or(|user| record.user == *user)
             && self.query_tag.as_ref().is_none_or(|tag| record.query_tag.as_ref() == Some(tag))
             && self.from_ms.is_none_or(|from| record.created_ms >= from)

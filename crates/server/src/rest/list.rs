@@ -2,10 +2,12 @@
 
 use axum::response::Response;
 use frazil_common::StatementId;
+use frazil_coordinator::Caller;
 use frazil_coordinator::history::{Filter, StatementRecord};
 use frazil_coordinator::statement::{Phase, Progress, Stats};
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::answer::{Refused, StatementRef, json};
 use super::client::Client;
@@ -25,6 +27,8 @@ pub struct ListQuery {
     phase: Option<Phase>,
     user: Option<String>,
     query_tag: Option<String>,
+    /// The one that came with it, as long as the coordinator remembers it.
+    request_id: Option<Uuid>,
     /// Part of the text, in lower or upper case.
     text: Option<String>,
     /// Milliseconds since the epoch: submitted then or later.
@@ -36,18 +40,25 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn filter(self) -> Result<Filter, Refused> {
+    /// `None` lets nothing through.
+    fn filter(self, caller: &Caller) -> Result<Option<Filter>, Refused> {
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=PAGE_MAX).contains(&limit) {
             return Err(invalid(format!("query parameter \"limit\" is not a number from 1 to {PAGE_MAX}")).into());
         }
-        let Self { limit: _, phase, user, query_tag, text, from, to, before } = self;
-        Ok(Filter { phase, user, query_tag, text, from_ms: from, to_ms: to, before, limit })
+        let Self { limit: _, phase, user, query_tag, request_id, text, from, to, before } = self;
+        let id = match request_id.map(|request| caller.by_request(request)) {
+            Some(None) => return Ok(None),
+            known => known.flatten(),
+        };
+        Ok(Some(Filter { id, phase, user, query_tag, text, from_ms: from, to_ms: to, before, limit }))
     }
 }
 
 pub async fn list(Client(caller): Client, uri: Uri) -> Result<Response, Refused> {
-    let filter = request::query::<ListQuery>(&uri)?.filter()?;
+    let Some(filter) = request::query::<ListQuery>(&uri)?.filter(&caller)? else {
+        return Ok(json(StatusCode::OK, &Page { statements: Vec::new(), next: None }));
+    };
     let limit = filter.limit;
     // Up to megabytes of texts are looked through.
     let listed = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Lines from a terminal, with history and editing.
+//! Statements and commands from a terminal, with history and editing.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -6,20 +6,24 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use rustyline::completion::Completer;
+use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
-use rustyline::validate::Validator;
-use rustyline::{Context, Editor, Helper};
+use rustyline::{Config, Editor};
 use tokio::sync::oneshot;
 
+use super::helper::ShellHelper;
 use crate::failure::CommandError;
+use crate::sql::names::KnownNames;
+
+const HISTORY_MAX: usize = 10_000;
+/// Of completions; more are shown when asked for.
+const SHOWN_MAX: usize = 120;
 
 pub enum Entered {
-    Line(String),
-    /// Ctrl-C, and whether anything stood in the line.
+    /// A command, or statements to their ends.
+    Text(String),
+    /// Ctrl-C, and whether anything was typed.
     Interrupt {
         line_empty: bool,
     },
@@ -28,8 +32,9 @@ pub enum Entered {
 }
 
 enum Request {
-    Line(String, oneshot::Sender<Entered>),
+    Text { prompt: String, initial: String, answer: oneshot::Sender<Entered> },
     Remember(String),
+    Profiles(Vec<String>),
 }
 
 /// The editor blocks while it waits for keys, so it has a thread of its own. The thread ends with the process: nothing
@@ -37,45 +42,48 @@ enum Request {
 pub struct Keyboard(mpsc::Sender<Request>);
 
 impl Keyboard {
-    pub fn start() -> Result<Self, CommandError> {
-        // Bounded by its user, who asks for the next line when the last one is answered.
+    pub fn start(names: KnownNames, profiles: Vec<String>, in_color: bool) -> Result<Self, CommandError> {
+        // Bounded by its user, who asks for the next text when the last one is answered.
         let (sender, requests) = mpsc::channel();
-        let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(move || serve(&requests));
+        let serve = move || serve(&requests, names, in_color);
+        let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(serve);
         thread.map_err(CommandError::doing("starting a thread for the terminal"))?;
+        let _ = sender.send(Request::Profiles(profiles));
         Ok(Self(sender))
     }
 
-    pub async fn line(&self, prompt: &str) -> Entered {
-        let (sender, answer) = oneshot::channel();
-        if self.0.send(Request::Line(prompt.to_owned(), sender)).is_err() {
+    /// `initial` is there to be changed.
+    pub async fn text(&self, prompt: &str, initial: String) -> Entered {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(Request::Text { prompt: prompt.to_owned(), initial, answer }).is_err() {
             return Entered::End;
         }
-        answer.await.unwrap_or(Entered::End)
+        answered.await.unwrap_or(Entered::End)
     }
 
-    pub fn remember(&self, statement: &str) {
-        if !statement.is_empty() {
-            let _ = self.0.send(Request::Remember(statement.to_owned()));
+    pub fn remember(&self, text: &str) {
+        if !text.is_empty() {
+            let _ = self.0.send(Request::Remember(text.to_owned()));
         }
     }
 }
 
-fn serve(requests: &mpsc::Receiver<Request>) {
+type TextEditor = Editor<ShellHelper, FileHistory>;
+
+fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, in_color: bool) {
     let history = history_file();
-    let mut editor = keeping_interrupts(LineEditor::new);
-    if let Ok(editor) = &mut editor {
-        editor.set_helper(Some(Watcher::default()));
-    }
+    let line_empty = Rc::new(Cell::new(true));
+    let mut editor = keeping_interrupts(|| new_editor(ShellHelper::new(names, in_color, line_empty.clone())));
     if let (Ok(editor), Some(path)) = (&mut editor, &history) {
         // There is none the first time.
         let _ = editor.load_history(path);
     }
     for request in requests {
         match (request, &mut editor) {
-            (Request::Line(prompt, answer), Ok(editor)) => {
-                let _ = answer.send(read_line(editor, &prompt));
+            (Request::Text { prompt, initial, answer }, Ok(editor)) => {
+                let _ = answer.send(read_text(editor, &prompt, &initial, &line_empty));
             }
-            (Request::Line(_, answer), Err(e)) => {
+            (Request::Text { answer, .. }, Err(e)) => {
                 let _ = answer.send(Entered::Broken(e.to_string()));
             }
             (Request::Remember(text), Ok(editor)) => {
@@ -84,9 +92,27 @@ fn serve(requests: &mpsc::Receiver<Request>) {
                     let _ = editor.save_history(path);
                 }
             }
-            (Request::Remember(_), Err(_)) => {}
+            (Request::Profiles(profiles), Ok(editor)) => {
+                if let Some(helper) = editor.helper_mut() {
+                    helper.set_profiles(profiles);
+                }
+            }
+            (Request::Remember(_) | Request::Profiles(_), Err(_)) => {}
         }
     }
+}
+
+fn new_editor(helper: ShellHelper) -> rustyline::Result<TextEditor> {
+    let config = Config::builder()
+        .max_history_size(HISTORY_MAX)?
+        .history_ignore_dups(true)?
+        .completion_type(rustyline::CompletionType::List)
+        .completion_prompt_limit(SHOWN_MAX)
+        .build();
+    let mut editor = TextEditor::with_config(config)?;
+    editor.set_bell_style(rustyline::config::BellStyle::None);
+    editor.set_helper(Some(helper));
+    Ok(editor)
 }
 
 /// The editor takes SIGINT for itself when it is made, for as long as it lives; but it needs it never (it reads Ctrl-C as a
@@ -104,13 +130,12 @@ fn keeping_interrupts<T>(make: impl FnOnce() -> T) -> T {
     }
 }
 
-fn read_line(editor: &mut LineEditor, prompt: &str) -> Entered {
+fn read_text(editor: &mut TextEditor, prompt: &str, initial: &str, line_empty: &Cell<bool>) -> Entered {
     loop {
-        let empty = editor.helper().map(|watcher| watcher.line_empty.clone()).unwrap_or_default();
-        empty.set(true);
-        return match editor.readline(prompt) {
-            Ok(line) => Entered::Line(line),
-            Err(ReadlineError::Interrupted) => Entered::Interrupt { line_empty: empty.get() },
+        line_empty.set(true);
+        return match editor.readline_with_initial(prompt, (initial, "")) {
+            Ok(text) => Entered::Text(text),
+            Err(ReadlineError::Interrupted) => Entered::Interrupt { line_empty: line_empty.get() },
             Err(ReadlineError::Eof) => Entered::End,
             // The window was resized.
             Err(ReadlineError::Signal(_)) => continue,
@@ -118,31 +143,6 @@ fn read_line(editor: &mut LineEditor, prompt: &str) -> Entered {
         };
     }
 }
-
-type LineEditor = Editor<Watcher, FileHistory>;
-
-/// The editor does not say what stood in a line that ended with Ctrl-C; but it asks for hints whenever the line changes.
-#[derive(Default)]
-struct Watcher {
-    line_empty: Rc<Cell<bool>>,
-}
-
-impl Hinter for Watcher {
-    type Hint = String;
-
-    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        self.line_empty.set(line.is_empty());
-        None
-    }
-}
-
-impl Completer for Watcher {
-    type Candidate = String;
-}
-
-impl Highlighter for Watcher {}
-impl Validator for Watcher {}
-impl Helper for Watcher {}
 
 /// `$XDG_STATE_HOME/frazil/history`; statements may hold what is private, so the directory is the user's alone.
 fn history_file() -> Option<PathBuf> {
