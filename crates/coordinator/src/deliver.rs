@@ -153,7 +153,8 @@ fn received(
             None => Some((Err(why_it_stopped(&statement).await), None)),
         }
     };
-    stream::unfold(Some((receiver, statement)), next).boxed()
+    // Readers of empty results ask once more after the end.
+    stream::unfold(Some((receiver, statement)), next).fuse().boxed()
 }
 
 async fn why_it_stopped(statement: &Weak<Statement>) -> Failure {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure, StatementId};
 use frazil_coordinator::Caller;
 use frazil_coordinator::statement::{Phase, Progress, StatementStatus, Stats};
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -82,7 +82,7 @@ pub async fn follow(
         Failure::new(ErrorCode::TooManyStatements, format!("{STREAMS_MAX} event streams are open already"))
     })?;
     let follower = Follower { caller, id, seen: None, sent: Instant::now(), _permit: permit };
-    let events = stream::unfold(Some(follower), |follower| async move { follower?.next().await });
+    let events = stream::unfold(Some(follower), |follower| async move { follower?.next().await }).fuse();
     let mut response = Response::new(Body::from_stream(events));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
