@@ -44,6 +44,7 @@ mod random_writes;
 mod refusals;
 mod registry;
 mod secrets;
+mod shell;
 mod sketches;
 mod snowflake;
 mod sql_api;

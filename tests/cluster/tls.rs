@@ -84,12 +84,12 @@ async fn clients_speak_tls_and_nothing_else() {
     let ca = text(&authority.file());
     assert!(run(arguments(&ca), &[]).await.text().contains("42"));
     let stranger = text(&Authority::new().file());
-    assert_eq!(run(arguments(&stranger), &[]).await.code(), Some(1));
+    assert_eq!(run(arguments(&stranger), &[]).await.code(), Some(3));
     // With a user, whose password is in the environment, and with a token.
     let create = json!({ "statement": "create user boss password = 'boss-of-all-of-it'" });
     client(Some(&authority)).post(&statements).json(&create).send().await.expect("made");
     let nobody = run(arguments(&ca), &[]).await;
-    assert!(nobody.code() == Some(1) && nobody.stderr.contains("log in"), "{}", nobody.stderr);
+    assert!(nobody.code() == Some(3) && nobody.stderr.contains("log in"), "{}", nobody.stderr);
     let mut with_user = arguments(&ca);
     with_user.extend(["--user", "boss"].map(str::to_owned));
     let no_password = run(with_user.clone(), &[]).await;

@@ -43,6 +43,11 @@ impl Keys {
             };
             if section == "profiles" {
                 // Its keys are names of the user's own.
+                if let Some((name, _)) = content.iter().find(|(_, profile)| !profile.is_table()) {
+                    return Err(format!(
+                        "\"profiles.{name}\" is a section: write [profiles.{name}] and its keys below"
+                    ));
+                }
                 continue;
             }
             for key in content.keys() {

@@ -125,3 +125,71 @@ fn the_coordinator_creates_a_secret_that_executors_read() {
     options.secret_file = Some(PathBuf::from("f"));
     assert!(matches!(cluster_secret(&options), Err(CommandError::Usage(_))));
 }
+
+const SERVERS: &str = "[client]\nurl = \"http://a:1\"\ntoken = \"of-a\"\nformat = \"csv\"\ndatabase = \"da\"\n\
+     [profiles.b]\nurl = \"http://b:1\"\nuser = \"ann\"\n[profiles.\"c d\"]\nurl = \"http://c:1\"\ntoken_file = \"t\"\n";
+
+fn client(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> ClientOptions {
+    let (mut sources, _directory) = sources(file, environment);
+    for (key, value) in flags {
+        sources.flags.set("client", key, Some((*value).to_owned()));
+    }
+    load(&sources).unwrap().client
+}
+
+#[test]
+fn a_profile_takes_the_place_of_the_server() {
+    let plain = client(SERVERS, &[], &[]);
+    assert_eq!((plain.url.as_deref(), plain.token.as_deref()), (Some("http://a:1"), Some("of-a")));
+    for chosen in [client(SERVERS, &[], &[("profile", "b")]), client(SERVERS, &[("FRAZIL_CLIENT_PROFILE", "b")], &[])] {
+        assert_eq!((chosen.url.as_deref(), chosen.user.as_deref()), (Some("http://b:1"), Some("ann")));
+        assert_eq!((chosen.token, chosen.database), (None, None), "nothing of another server");
+        assert_eq!(chosen.format, crate::sql::Format::Csv);
+    }
+    let file = format!("{}\n", SERVERS.replacen("[client]", "[client]\nprofile = \"c d\"", 1));
+    let own = client(&file, &[], &[]);
+    assert_eq!((own.url.as_deref(), own.token, own.token_file), (Some("http://c:1"), None, Some(PathBuf::from("t"))));
+    assert_eq!(client(&file, &[], &[("profile", "b")]).url.as_deref(), Some("http://b:1"));
+}
+
+#[test]
+fn variables_are_for_the_server_that_variables_name() {
+    let token = ("FRAZIL_CLIENT_TOKEN", "of-the-environment");
+    assert_eq!(client(SERVERS, &[token], &[]).token.as_deref(), Some(token.1));
+    let by_flag = client(SERVERS, &[token], &[("profile", "b")]);
+    assert_eq!((by_flag.token, by_flag.user.as_deref()), (None, Some("ann")));
+    let by_variable = client(SERVERS, &[token, ("FRAZIL_CLIENT_PROFILE", "b")], &[]);
+    assert_eq!((by_variable.token.as_deref(), by_variable.user), (Some(token.1), None));
+}
+
+#[test]
+fn later_layers_replace_who_one_is() {
+    let user = client(SERVERS, &[], &[("user", "bob")]);
+    assert_eq!((user.user.as_deref(), user.token), (Some("bob"), None));
+    let file = client(SERVERS, &[], &[("token_file", "x")]);
+    assert_eq!((file.token, file.token_file), (None, Some(PathBuf::from("x"))));
+    let both = client(SERVERS, &[("FRAZIL_CLIENT_USER", "u"), ("FRAZIL_CLIENT_TOKEN", "t")], &[]);
+    assert!(both.user.is_some() && both.token.is_some(), "of one layer neither goes; they are refused together");
+}
+
+#[test]
+fn wrong_profiles_are_refused_by_name() {
+    assert!(
+        refusal(SERVERS, &[("FRAZIL_CLIENT_PROFILE", "x")])
+            .contains("\"x\" is not in the configuration file: there are b, c d")
+    );
+    assert!(refusal("[client]\nprofile = \"x\"", &[]).contains("there are none"));
+    assert!(refusal("[client]\nprofile = \"x\"\n[profiles.x]\nuser = \"a\"", &[]).contains("has no url"));
+    assert!(refusal("[profiles.x]\nurll = \"a\"", &[]).contains("urll"));
+    assert!(refusal("[profiles]\nx = 1", &[]).contains("profiles"));
+}
+
+#[test]
+fn what_one_logs_in_with_is_not_shown() {
+    let config =
+        load(&sources(&format!("{SERVERS}\n[profiles.e]\ntoken = \"of-e\"\npassword = \"of-e-too\""), &[]).0).unwrap();
+    for shown in [shown(&config), format!("{config:?}")] {
+        assert!(!shown.contains("of-a") && !shown.contains("of-e"), "{shown}");
+    }
+    assert!(shown(&config).contains("token_file = \"t\""));
+}

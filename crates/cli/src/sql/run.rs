@@ -283,6 +283,8 @@ struct Running {
 }
 
 struct Printing<'a> {
+    /// Whether the answer is printed.
+    is_told: bool,
     client: &'a Client,
     context: &'a StatementContext,
     view: &'a View,
@@ -305,6 +307,12 @@ impl Printing<'_> {
         running.handle = rows.handle().map(str::to_owned);
         let mut next = rows.next().await.map_err(Trouble::Client)?;
         let schema = rows.schema().map_err(Trouble::Client)?;
+        if !self.is_told {
+            while next.is_some() {
+                next = rows.next().await.map_err(Trouble::Client)?;
+            }
+            return Ok(Printed::default());
+        }
         let shows_at_end = self.view.shows_at_end();
         if !shows_at_end && matches!(self.target, Target::Standard) {
             progress = None;

@@ -1,0 +1,5 @@
+//! `frazil sql` as people and scripts use it: what it prints in each format, what it does with keys, whom it logs in as.
+
+mod formats;
+mod servers;
+mod typed;
