@@ -164,6 +164,7 @@ async fn commands_change_what_is_shown() {
         ("\\?", &["\\watch", "\\profile"]),
         ("\\dx", &["error: unknown command \\dx"]),
         ("\\d nothing", &["nothing", "42P01"]),
+        ("\\d wide; drop table wide", &["is not one statement"]),
     ] {
         let answer = shell.answers(command).await;
         assert!(shown.iter().all(|text| answer.contains(text)), "{command}: {answer}");
@@ -250,7 +251,8 @@ async fn long_results_go_through_the_pager() {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_span_lines_and_are_remembered() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut shell = Shell::start(directory.path(), &["--data", "data"], &[]).await;
+    let editor = [("EDITOR", "printf 'select 99 as edited;' >")];
+    let mut shell = Shell::start(directory.path(), &["--data", "data"], &editor).await;
     shell.press("select 'a\r");
     shell.press("b' as\r");
     // Each line that is added is shown with those before it, and with the prompt.
@@ -264,6 +266,10 @@ async fn statements_span_lines_and_are_remembered() {
     shell.terminal.press(CTRL_C);
     shell.sees("frazil> ").await;
     shell.answers("create user ann password = 'not-to-be-kept';").await;
+    // An editor writes over what it is given.
+    shell.press("\\e\r");
+    shell.sees("select 99 as edited;").await;
+    assert!(shell.answers("").await.contains("edited"), "{}", shell.terminal.shown());
     shell.leaves().await;
     let history = std::fs::read_to_string(directory.path().join("frazil/history")).expect("a history");
     assert!(history.contains("joined") && !history.contains("not-to-be-kept"), "{history}");

@@ -8,6 +8,7 @@ use super::command::{Command, HELP, Switch};
 use super::output::Target;
 use super::read::read_text;
 use super::run::{Outcome, Session};
+use super::split::statements;
 use super::visible::visible_lines;
 use crate::client::{Access, Client, StatementContext};
 use crate::signals::Stop;
@@ -72,6 +73,9 @@ impl Session {
 
     /// What a command stands for; what `\watch` repeats is the user's own statement.
     async fn ask(&mut self, sql: &str) -> Outcome {
+        if statements(sql).len() != 1 {
+            return failed(&format!("{sql:?} is not one statement: what is behind the command has to be a name"));
+        }
         let last = self.last.take();
         let outcome = Box::pin(self.run_text(sql)).await;
         self.last = last;

@@ -171,8 +171,14 @@ impl Session {
         }
         let started = Instant::now();
         let mut running = Running { handle: None, printed: false };
-        let printing =
-            Printing { client: &self.client, context: &self.context, view: &self.view, target: &self.target };
+        let printing = Printing {
+            // The word on it would take the place of the one result.
+            is_told: change.is_none() || !self.view.format.is_one_result(),
+            client: &self.client,
+            context: &self.context,
+            view: &self.view,
+            target: &self.target,
+        };
         let ended = tokio::select! {
             ended = printing.print(statement.text, self.watched, &mut running) => ended,
             signal = self.signals.next() => {
