@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use frazil_catalog::{FIELD_ID_KEY, Sketch};
 use twox_hash::XxHash64;
 
-use super::bloom_filters::is_prose;
+use super::first_rows::is_prose;
 use super::report::SketchReport;
 
 /// Bytes of a text that lies in its view.
@@ -175,7 +175,7 @@ fn texts<T: ByteViewType>(sketch: &mut Sketch, values: &GenericByteViewArray<T>)
 
 /// SplitMix64's finalizer.
 #[inline]
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -21,15 +21,12 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::bloom_filters::{FALSE_POSITIVES, columns_that_pay};
+use super::encodings::writer_properties;
 use super::file_statistics::{column_reports, leaves, note_nans};
 use super::nested_types::{stored_schema, with_type};
 use super::report::{FileReport, Report, report_batch, report_schema};
@@ -269,17 +266,7 @@ impl PartitionWriter {
     fn create(&mut self, first: &RecordBatch) -> Result<OpenFile> {
         let name = format!("frazil-{}.parquet", Uuid::now_v7());
         let path = store_path(&format!("{}{name}", self.target.location))?;
-        let mut properties = WriterProperties::builder();
-        for index in columns_that_pay(first)? {
-            let column = ColumnPath::from(self.schema.field(index).name().as_str());
-            // As large as the values of a row group need: the writer makes it smaller when they are fewer than its rows.
-            properties = properties.set_column_bloom_filter_fpp(column, FALSE_POSITIVES);
-        }
-        let properties = properties
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(format!("frazil {}", env!("CARGO_PKG_VERSION")))
-            .build();
+        let properties = writer_properties(&self.schema, first, ROW_GROUP_ROWS)?;
         // Types come from Parquet's own annotations, so that every reader sees the same.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let local = local_path(&format!("{}{name}", self.target.location));
