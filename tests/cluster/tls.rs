@@ -83,7 +83,8 @@ async fn clients_speak_tls_and_nothing_else() {
     };
     let ca = text(&authority.file());
     assert!(run(arguments(&ca), &[]).await.text().contains("42"));
-    let stranger = text(&Authority::new().file());
+    let other = Authority::new();
+    let stranger = text(&other.file());
     assert_eq!(run(arguments(&stranger), &[]).await.code(), Some(3));
     // With a user, whose password is in the environment, and with a token.
     let create = json!({ "statement": "create user boss password = 'boss-of-all-of-it'" });
