@@ -226,7 +226,7 @@ fn wanted(text: &str, before: &[&Lexeme]) -> Wanted {
         "@" => return Wanted::Stage,
         "," => {
             let keywords = before.iter().filter(|lexeme| lexeme.kind == Kind::Word).map(shown);
-            match keywords.filter(|word| is_keyword(word)).last() {
+            match keywords.rev().find(|word| is_keyword(word)) {
                 Some(word) if word == "FROM" => word,
                 _ => return Wanted::Any,
             }
