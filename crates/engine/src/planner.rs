@@ -278,12 +278,12 @@ impl Planner {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
             _ => None,
         };
-        let cluster_by = lake::take_cluster_by(&mut statement);
+        let table = lake::Declared::take(&mut statement);
         lake::put_defaults(&mut statement, lakes, &state)?;
         lake::take_out_values(&mut statement, &state).await?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), lakes, &state, writing).await?;
+        let write = lake::plan_write(&plan, spelling, &table, lakes, &state, writing).await?;
         if let Some(write) = write {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
