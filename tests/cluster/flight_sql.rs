@@ -1,8 +1,5 @@
-//! Arrow Flight SQL: by the ADBC driver, which is not in the repository (`FRAZIL_TEST_CLIENTS` names where `tests/clients/install` has put
-//! it), and by Arrow's own Rust client, for what a well-behaved client never sends.
+//! Arrow Flight SQL: by the ADBC driver, and by Arrow's own Rust client, for what a well-behaved client never sends.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -17,33 +14,24 @@ use arrow_flight::{
 };
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
+use tokio::process::Command;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use crate::support::clients::{installed, run, script};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::engine::{Engine, Request};
-use crate::support::paths;
 
 /// For conditions to come true on a slow, busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_adbc_driver_does_all_that_it_can() {
-    let found = std::env::var_os("FRAZIL_TEST_CLIENTS").map(|clients| Path::new(&clients).join("flightsql/bin/python"));
-    let Some(python) = found.filter(|python| python.exists()) else {
-        eprintln!(
-            "SKIPPED: FRAZIL_TEST_CLIENTS names no directory with the client flightsql: see tests/clients/install"
-        );
-        return;
-    };
+    let Some(folder) = installed("flightsql").await else { return };
     let cluster = Cluster::start(Options::executors(2)).await;
-    let script = paths::project_root().join("tests/clients/flightsql/drive.py");
-    let uri = cluster.url().replace("http://", "grpc://");
-    let run = move || Command::new(python).arg(script).arg(uri).output().expect("Python starts");
-    let output = tokio::task::spawn_blocking(run).await.expect("it is waited for");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    println!("{stdout}");
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(script("flightsql/drive.py")).arg(cluster.url().replace("http://", "grpc://"));
+    println!("{}", run(command).await);
 }
 
 async fn channel(cluster: &Cluster) -> Channel {
@@ -122,6 +110,43 @@ async fn get_flight_info_runs_nothing_and_a_ticket_of_a_change_is_applied_once()
     assert_eq!(missing.code(), Code::NotFound);
     assert!(missing.message().contains("missing"), "{missing}");
     assert_eq!(missing.metadata().get("frazil-sqlstate").unwrap(), "42P01");
+}
+
+/// What `GetFlightInfo` has planned is used by `DoGet` only while nothing has changed that it depends on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_plan_gives_what_a_new_one_would() {
+    let cluster = Cluster::start(Options::executors(1)).await;
+    let mut client = plain(&cluster).await;
+    let run =
+        async |sql: &str| drop(cluster.run(&Request::new(sql)).await.unwrap_or_else(|why| panic!("{sql}: {why:?}")));
+    run("CREATE TABLE t (a BIGINT)").await;
+    run("INSERT INTO t VALUES (1), (2)").await;
+    run("CREATE VIEW v AS SELECT sum(a) AS s FROM t").await;
+    let mut info = async |sql: &str| client.get_flight_info(query(sql)).await.unwrap().into_inner();
+    let (sums, views, both) =
+        (info("SELECT sum(a) FROM t").await, info("SELECT s FROM v").await, info("SELECT a FROM t ORDER BY a").await);
+    let gone = info("SELECT max(a) FROM t").await;
+    let mut client = plain(&cluster).await;
+    // The plan of the first time, and those of later ones.
+    for _ in 0..3 {
+        assert_eq!(numbers(&rows(&mut client, ticket_of(&both, 0)).await.unwrap()), [1, 2]);
+    }
+    run("INSERT INTO t VALUES (40)").await;
+    assert_eq!(numbers(&rows(&mut client, ticket_of(&sums, 0)).await.unwrap()), [43]);
+    run("CREATE OR REPLACE VIEW v AS SELECT sum(a) * 10 AS s FROM t").await;
+    assert_eq!(numbers(&rows(&mut client, ticket_of(&views, 0)).await.unwrap()), [430]);
+    run("DROP TABLE t").await;
+    let refused = rows(&mut client, ticket_of(&gone, 0)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    // More than are kept.
+    let mut tickets = Vec::new();
+    for number in 0..200 {
+        let info = client.get_flight_info(query(&format!("SELECT {number}"))).await.unwrap().into_inner();
+        tickets.push(ticket_of(&info, 0));
+    }
+    for (number, ticket) in (0..).zip(tickets) {
+        assert_eq!(numbers(&rows(&mut client, ticket).await.unwrap()), [number]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -198,6 +198,11 @@ async fn what_may_not_be_written_is_refused_and_changes_nothing() {
         ("create table t (x int)", "42P07"),
         ("create table region (x int)", "42P07"),
         ("create table twice as select 1 as a, 2 as a", "42000"),
+        ("create table none (a int not null, b int) as select null, 1", "23502"),
+        (
+            "create table none (a int, \"B\" int not null) as select 1, case when n_nationkey > 3 then 1 end from nation",
+            "23502",
+        ),
         ("create table missing.t (x int)", "3F000"),
         ("create table sample.public.t (x int)", "3D000"),
         ("drop table sample.public.t", "42P01"),
@@ -224,6 +229,9 @@ async fn what_may_not_be_written_is_refused_and_changes_nothing() {
     }
     assert_eq!(number(&cluster, "select count(*) from t").await, 1);
     assert_eq!(refused(&cluster, "insert into t values (null, 2)").await.message.matches("\"a\"").count(), 1);
+    run(&cluster, "create table full (a int not null, b int) as select 1, 2").await;
+    run(&cluster, "insert into full values (2, null)").await;
+    assert_eq!(refused(&cluster, "insert into full values (null, 2)").await.sql_state.as_deref(), Some("23502"));
 }
 
 /// What has parts, and types that Parquet or the catalog know by other names.

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `FRAZIL_BIN` | the `frazil` to test, instead of this build's |
 //! | `FRAZIL_TEST_POSTGRES_CLUSTER` | URL of a PostgreSQL database for catalogs; without it, what needs one says SKIPPED |
-//! | `FRAZIL_TEST_CLIENTS` | where `tests/clients/install` has put clients; without it, what drives them says SKIPPED |
+//! | `FRAZIL_TEST_CLIENTS` | where `tests/clients/install` has put clients; without it, the first test that needs one calls it |
+//! | `FRAZIL_TEST_CLIENTS_INSTALL` | `0`: no client is installed, and what drives them says SKIPPED |
 //! | `FRAZIL_SEED` | seed of the random queries, and of the kills |
 //! | `FRAZIL_TEST_KILLS` | how many kills `kills::two_hundred_kills` makes, instead of 200 |
 
@@ -17,6 +18,7 @@ mod bad_input;
 mod bucket_vacuum;
 mod buckets;
 mod changed_files;
+mod clients_with_users;
 mod command_line;
 mod cuts;
 mod defaults;
@@ -54,6 +56,7 @@ mod stages;
 mod suites;
 mod time_travel;
 mod tls;
+mod tls_doors;
 mod transactions;
 mod users;
 mod vacuum;

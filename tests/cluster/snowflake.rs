@@ -1,8 +1,6 @@
-//! The protocol of Snowflake's drivers: their real clients, which `tests/clients/install` puts into the directory that
-//! `FRAZIL_TEST_CLIENTS` names, and what no client sends.
+//! The protocol of Snowflake's drivers: their real clients, and what no client sends.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -10,36 +8,8 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::support::clients::{installed, run, script};
 use crate::support::cluster::{Cluster, Options};
-use crate::support::paths;
-
-/// A whole script, on a machine that is busy with others.
-const SCRIPT_LIMIT: Duration = Duration::from_secs(900);
-
-/// A client's folder, or why its test does nothing.
-fn installed(name: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("FRAZIL_TEST_CLIENTS").map(|clients| Path::new(&clients).join(name));
-    let found = found.filter(|folder| folder.join("installed").exists());
-    if found.is_none() {
-        eprintln!(
-            "SKIPPED: FRAZIL_TEST_CLIENTS names no directory with the client {name:?}: see tests/clients/install"
-        );
-    }
-    found
-}
-
-async fn run(mut command: Command) -> String {
-    command.kill_on_drop(true);
-    let output = tokio::time::timeout(SCRIPT_LIMIT, command.output()).await.expect("the script ends in time");
-    let output = output.expect("the client starts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}\n{stdout}\n{stderr}");
-    stdout.into_owned()
-}
-
-fn script(name: &str) -> PathBuf {
-    paths::project_root().join("tests/clients/snowflake").join(name)
-}
 
 /// Host and port of a cluster.
 fn place(cluster: &Cluster) -> [String; 2] {
@@ -49,11 +19,15 @@ fn place(cluster: &Cluster) -> [String; 2] {
 }
 
 async fn python(client: &str, name: &str, options: Options, tests: &[&str]) {
-    let Some(folder) = installed(client) else { return };
+    let Some(folder) = installed(client).await else { return };
     let cluster = Cluster::start(options).await;
     let mut command = Command::new(folder.join("bin/python"));
     // Their own files, and no other configuration than what the script says.
-    command.arg(script(name)).args(place(&cluster)).args(tests).env("HOME", cluster.directory());
+    command
+        .arg(script(&format!("snowflake/{name}")))
+        .args(place(&cluster))
+        .args(tests)
+        .env("HOME", cluster.directory());
     run(command).await;
 }
 
@@ -82,17 +56,17 @@ async fn sqlalchemy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_sdk() {
-    let Some(folder) = installed("node") else { return };
+    let Some(folder) = installed("node").await else { return };
     let cluster = Cluster::start(Options::executors(2)).await;
     let mut command = Command::new("node");
-    command.arg(script("sdk.js")).args(place(&cluster)).env("NODE_PATH", folder.join("node_modules"));
+    command.arg(script("snowflake/sdk.js")).args(place(&cluster)).env("NODE_PATH", folder.join("node_modules"));
     command.env("HOME", cluster.directory());
     run(command).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn command_line() {
-    let Some(folder) = installed("cli") else { return };
+    let Some(folder) = installed("cli").await else { return };
     let cluster = Cluster::start(Options::executors(1)).await;
     let home = cluster.directory().join("snow");
     std::fs::create_dir_all(&home).expect("a directory");

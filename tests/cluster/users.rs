@@ -392,6 +392,43 @@ async fn roles_of_sessions_and_transactions() {
     assert_eq!(run(&ann, "select * from s.t").await.expect_err("gone").sql_state, "42501");
 }
 
+/// What the history shows goes by the role that asks, and not by that of the log-in.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_goes_by_the_acting_role() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    all(
+        &boss,
+        &[
+            "create role reader",
+            "grant usage on database frazil to role public",
+            &format!("create user ann password = '{PASSWORD}' default_role = reader"),
+            "grant role reader to user ann",
+            "grant role admin to user ann",
+        ],
+    )
+    .await;
+    let others = "select count(*) > 0 from system.statements where user_name = 'boss'";
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD);
+    assert_eq!(one(&ann.must(others).await), "false");
+    assert_eq!(one(&ann.run_in("admin", others).await.expect("one of her roles")), "true");
+    let session = ann.post("/api/v2/sessions").await.expect("a session")["session"].clone();
+    let run = async |sql: &str| {
+        let answer = ann.submit(json!({ "statement": sql, "session": session })).await;
+        answer.unwrap_or_else(|refused| panic!("{sql}: {refused:?}"))["data"][0][0].clone()
+    };
+    assert_eq!(run(others).await, "false");
+    run("use role admin").await;
+    assert_eq!(run(others).await, "true");
+    assert_eq!(
+        run("select max(role_name) from system.statements where user_name = 'ann' and statement_text like '%max(role_name)%'").await,
+        "admin"
+    );
+    run("use role reader").await;
+    assert_eq!(run(others).await, "false");
+    // Her own are hers in each role.
+    assert_eq!(run("select count(*) > 1 from system.statements where user_name = 'ann'").await, "true");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_of_others_are_unknown() {
     let (cluster, boss) = with_admin(Options::executors(0)).await;
@@ -479,6 +516,16 @@ async fn key_pairs_are_checked() {
         let ann = LoggedIn::token(url, &good, kind);
         assert_eq!(one(&ann.must("select current_user()").await), "ann");
     }
+    // As npm's snowflake-sdk says them.
+    let in_milliseconds = |valid_s: i64| {
+        let mut claims = key.claims("ANN", 120, valid_s);
+        for name in ["iat", "exp"] {
+            claims[name] = json!(claims[name].as_i64().expect("seconds") * 1000);
+        }
+        key.sign(&header, &claims)
+    };
+    LoggedIn::token(url, &in_milliseconds(240), None).must("select 1").await;
+    assert_eq!(LoggedIn::token(url, &in_milliseconds(60), None).refused("select 1").await.status, 401);
     let part = |token: &str, index: usize| token.split('.').nth(index).unwrap_or_default().to_owned();
     let none = URL_SAFE_NO_PAD.encode(json!({ "alg": "none", "typ": "JWT" }).to_string());
     let changed = |name: &str, value: serde_json::Value| {

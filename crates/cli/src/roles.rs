@@ -36,7 +36,8 @@ pub async fn run_coordinator(mut config: Config) -> Result<(), CommandError> {
     let coordinator = Coordinator::start(config.coordinator, storage, credentials, config.cluster.data).await?;
     exposure.check(&coordinator).await?;
     let stop = CancellationToken::new();
-    let router = frazil_server::router(coordinator.statements(), RestOptions::default());
+    let options = RestOptions { tls: exposure.tls.is_some(), ..RestOptions::default() };
+    let router = frazil_server::router(coordinator.statements(), options);
     let mut door =
         tokio::spawn(frazil_server::serve_over(listener, exposure.tls.clone(), router, stop.clone().cancelled_owned()));
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use frazil_common::{ErrorCode, Failure, Principal, SessionId, StatementId};
+use frazil_engine::planner::KeptPlan;
 use uuid::Uuid;
 
 use crate::describe::check_length;
@@ -84,8 +85,21 @@ impl Caller {
         self.begin(request)
     }
 
+    /// [`Caller::submit`], with the plan that its description came with, which is used if it is as good as a new one.
+    pub async fn submit_planned(
+        &self,
+        request: StatementRequest,
+        kept: Option<KeptPlan>,
+    ) -> Result<StatementId, Failure> {
+        self.begin_planned(request, kept)
+    }
+
     /// [`Caller::submit`], which waits for nothing.
-    pub(crate) fn begin(&self, mut request: StatementRequest) -> Result<StatementId, Failure> {
+    pub(crate) fn begin(&self, request: StatementRequest) -> Result<StatementId, Failure> {
+        self.begin_planned(request, None)
+    }
+
+    fn begin_planned(&self, mut request: StatementRequest, kept: Option<KeptPlan>) -> Result<StatementId, Failure> {
         request.principal = self.principal.clone();
         let inner = self.inner();
         let options = &inner.options;
@@ -102,7 +116,7 @@ impl Caller {
             if let Some(forgotten) = statements.make_room(options.history_max.max(open_max))? {
                 inner.results.remove(forgotten);
             }
-            let statement = Statement::new(request, limit, bindings, inner.history.clone());
+            let statement = Statement::new(request, limit, bindings, kept, inner.history.clone());
             statements.insert(statement.clone());
             statement
         };
@@ -133,7 +147,7 @@ impl Caller {
     }
 
     fn may_see(&self, statement: &Statement) -> bool {
-        self.principal.may_act_for(&statement.request.principal)
+        self.principal.may_act_for(statement.principal())
     }
 
     /// Returns when the phase is terminal, or after `limit` with the phase it has then. A streamed statement also

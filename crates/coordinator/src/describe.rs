@@ -2,6 +2,7 @@
 
 use frazil_common::{ErrorCode, Failure};
 pub use frazil_engine::describe::{Description, StatementKind};
+pub use frazil_engine::planner::KeptPlan;
 use frazil_engine::session_functions::StatementContext;
 
 use crate::caller::Caller;
@@ -11,7 +12,9 @@ use crate::statement::StatementRequest;
 impl Caller {
     /// Plans a statement, as its session sees things now, and leaves it at that. It is no statement of the service: it has no id, no
     /// phases, and is not listed.
-    pub async fn describe(&self, mut request: StatementRequest) -> Result<Description, Failure> {
+    ///
+    /// The plan of a query comes with it, if it can be kept until the statement is run ([`Caller::submit_planned`]).
+    pub async fn describe(&self, mut request: StatementRequest) -> Result<(Description, Option<KeptPlan>), Failure> {
         request.principal = self.principal().clone();
         let inner = self.inner();
         check_length(&request, inner.options.statement_bytes_max)?;
@@ -20,8 +23,11 @@ impl Caller {
             None => plan_request(inner, &request, None, &StatementContext::default()),
             Some(id) => {
                 let session = inner.sessions.enter(&request.principal, id).await?;
-                let context =
-                    StatementContext { session: Some(id.number().to_string()), ..StatementContext::default() };
+                let context = StatementContext {
+                    session: Some(id.number().to_string()),
+                    last_statement: session.last_statement().map(|last| last.to_string()),
+                    ..StatementContext::default()
+                };
                 plan_request(inner, &request, Some(&session), &context)
             }
         };

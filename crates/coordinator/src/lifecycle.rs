@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use frazil_common::client_settings::QUERY_TAG;
 use frazil_common::{ErrorCode, Failure, Principal, StatementId};
+use frazil_engine::planner::KeptPlan;
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
 use parking_lot::Mutex;
@@ -39,6 +40,8 @@ pub struct Statement {
     pub request: StatementRequest,
     /// Values for its placeholders, until it has ended.
     bindings: Mutex<Option<RecordBatch>>,
+    /// Taken when it is planned: it pins what it reads.
+    kept: Mutex<Option<KeptPlan>>,
     /// Stops whatever the statement does; the reason is in `stop_cause`.
     pub stop: CancellationToken,
     pub deadline: Instant,
@@ -84,12 +87,14 @@ impl Statement {
         request: StatementRequest,
         time_limit: Duration,
         bindings: Option<RecordBatch>,
+        kept: Option<KeptPlan>,
         history: Arc<History>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: StatementId::mint(),
             request,
             bindings: Mutex::new(bindings),
+            kept: Mutex::new(kept),
             stop: CancellationToken::new(),
             deadline: Instant::now() + time_limit,
             created: SystemTime::now(),
@@ -123,6 +128,11 @@ impl Statement {
     /// Said once, before it is planned.
     pub fn act_as(&self, principal: Principal) {
         let _ = self.acting.set(principal);
+    }
+
+    /// The plan that it came with, once.
+    pub fn take_kept(&self) -> Option<KeptPlan> {
+        self.kept.lock().take()
     }
 
     pub fn bindings(&self) -> Option<RecordBatch> {
@@ -251,8 +261,8 @@ impl Statement {
         let finished = state.phase == Phase::Finished;
         StatementStatus {
             id: self.id,
-            user: self.request.principal.user().to_owned(),
-            role: self.request.principal.role().to_owned(),
+            user: self.principal().user().to_owned(),
+            role: self.principal().role().to_owned(),
             sql: redact(&self.request.sql).into_owned(),
             database: self.request.database.clone(),
             schema: self.request.schema.clone(),
@@ -277,8 +287,8 @@ impl Statement {
         let finished = state.phase == Phase::Finished;
         StatementRecord {
             id: self.id,
-            user: self.request.principal.user().to_owned(),
-            role: self.request.principal.role().to_owned(),
+            user: self.principal().user().to_owned(),
+            role: self.principal().role().to_owned(),
             sql: beginning(&redact(&self.request.sql)),
             database: self.request.database.clone(),
             schema: self.request.schema.clone(),
@@ -356,6 +366,7 @@ mod tests {
         let statement = Statement::new(
             StatementRequest::new("select 1", Delivery::Spooled),
             Duration::from_secs(1),
+            None,
             None,
             History::none(),
         );

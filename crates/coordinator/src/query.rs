@@ -249,6 +249,7 @@ impl QueryRunner {
         let own = v1::Peer { executor_id: String::new(), data_address: self.hub.address().to_owned() };
         let peers: Vec<v1::Peer> = peers.chain([own]).collect();
         let left = options.deadline.saturating_duration_since(Instant::now());
+        let travelling = query.options_that_travel();
         let secrets: Vec<v1::Secret> = query.stores.secrets_in_use().iter().map(|secret| to_message(secret)).collect();
         let requests = participants.into_iter().zip(messages).enumerate().map(|(index, (participant, tasks))| {
             let request = v1::RunRequest {
@@ -256,7 +257,7 @@ impl QueryRunner {
                 token: token.as_bytes().to_vec().into(),
                 peers: peers.clone(),
                 this_peer: index as u32,
-                options: query.options.clone(),
+                options: travelling.clone(),
                 tasks,
                 boot_id: boot_id_to_bytes(participant.announced.boot),
                 statement_id: options.statement.clone(),

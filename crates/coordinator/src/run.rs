@@ -59,6 +59,7 @@ async fn run_whole(inner: Arc<Inner>, statement: Arc<Statement>) {
     };
     // Whatever still runs for it, ends.
     statement.stop.cancel();
+    drop(statement.take_kept());
     if let Err(failure) = outcome {
         statement.fail(failure);
     }
@@ -102,7 +103,7 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
         return batch::run(inner, statement).await;
     }
     let start = std::time::Instant::now();
-    let planned = inner.planner.plan(plan_statement(inner, statement, session.as_ref(), &context)).await;
+    let planned = plan(inner, statement, plan_statement(inner, statement, session.as_ref(), &context)).await;
     tracing::debug!(statement = %statement.id, elapsed = ?start.elapsed(), "planned");
     if let Some(session) = &session
         && !matches!(planned, Ok(Planned::Session(SessionChange::Rollback)))
@@ -222,6 +223,16 @@ async fn run(inner: &Arc<Inner>, statement: &Arc<Statement>) -> Result<(), Failu
     deliver(inner, statement, Rows::Running(Box::new(running))).await
 }
 
+/// By the plan that it came with, while that is good.
+async fn plan(inner: &Inner, statement: &Statement, request: PlanRequest) -> Result<Planned, Failure> {
+    if let Some(kept) = statement.take_kept()
+        && let Some(planned) = inner.planner.still_planned(kept, &request).await?
+    {
+        return Ok(planned);
+    }
+    inner.planner.plan(request).await
+}
+
 /// For whom a statement is run, in which role.
 fn principal_of(request: &StatementRequest, session: Option<&SessionGuard>) -> Principal {
     match session {
@@ -258,7 +269,7 @@ pub fn plan_request(
         schema,
         settings: session.map_or_else(|| request.settings.clone(), |session| session.settings_for(request)),
         lakes: session.and_then(|session| session.lakes()),
-        system: Some(Arc::new(SystemView::new(inner.clone(), request.principal.clone()))),
+        system: Some(Arc::new(SystemView::new(inner.clone(), principal.clone()))),
         bindings: request.bindings.clone(),
         uploaded: request.uploaded.as_ref().and_then(Weak::upgrade),
         describe_only: request.describe_only,

@@ -332,6 +332,11 @@ impl SessionState {
         self.last_statement.replace(id)
     }
 
+    /// The last statement that began.
+    pub fn last_statement(&self) -> Option<StatementId> {
+        self.last_statement
+    }
+
     /// What the open transaction sees; `None` without one.
     pub fn lakes(&self) -> Option<Arc<Lakes>> {
         match &self.transaction {

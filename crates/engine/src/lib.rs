@@ -12,6 +12,7 @@
 
 pub mod access;
 mod balance;
+mod base_session;
 pub mod bindings;
 pub mod build_rows;
 pub mod codec;

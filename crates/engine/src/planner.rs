@@ -21,14 +21,17 @@ use tokio::sync::{Semaphore, oneshot};
 
 mod declare;
 mod described;
+mod kept;
 mod physical;
 mod planned;
 mod refusals;
 
+pub use kept::KeptPlan;
 pub use planned::{PlanRequest, Planned, PlannedQuery};
 pub(crate) use refusals::refuse_unsupported;
 
 use crate::access::{self, Objects};
+use crate::base_session::{BaseSession, InnerSession, running_context};
 use crate::errors::{panic_message, to_failure};
 use crate::lake::{
     self, Change, ExternalTables, Lakes, OwnStatement, PlannedWrite, UploadedRows, WriteFilesExec, WriteOptions,
@@ -37,7 +40,7 @@ use crate::limits::{self, StatementLimits};
 use crate::rules::ClusterOptions;
 use crate::runtime::DeepThreads;
 use crate::secrets::{self, SecretStatement, Secrets};
-use crate::session_functions;
+use crate::session_functions::{self, StatementContext};
 use crate::session_statements::{SessionChange, session_change};
 use crate::stages::{self, PlannedLoad, PlannedStage, StageAction, StageStatement, StagedPlace};
 use crate::storage::{ObjectStores, StorageOptions};
@@ -68,7 +71,7 @@ pub struct PlannerOptions {
 
 /// Plans statements over the catalog's databases.
 pub struct Planner {
-    base: Arc<SessionState>,
+    base: Arc<BaseSession>,
     databases: Databases,
     external: Arc<ExternalTables>,
     storage: Arc<StorageOptions>,
@@ -88,7 +91,7 @@ impl Planner {
         options: PlannerOptions,
         io: Handle,
     ) -> Result<Arc<Self>, Failure> {
-        let base = Arc::new(session::base_state(env.clone()));
+        let base = Arc::new(BaseSession::new(env));
         let threads = DeepThreads::new("planner", STACK_BYTES, PLANNERS_MAX)
             .map_err(|error| Failure::internal(format!("threads for planning: {error}")))?;
         let permits = Arc::new(Semaphore::new(PLANNERS_MAX));
@@ -168,11 +171,11 @@ impl Planner {
     ) -> Result<(SessionState, Option<usize>), Failure> {
         let forced = session::forced_partitions(&request.settings)?;
         // External tables may be opened for it, with its secrets.
-        let base = Arc::new(session::for_statement(&self.base, stores.clone(), &request.context)?);
+        let inner = InnerSession::new(self.base.clone(), stores.clone(), request.context.clone());
         // The number of partitions is not known yet; nothing before the physical plan looks at it.
         let mut state = session::statement_state(
-            &base,
-            lake::catalogs(lakes, &base, request.system.clone(), request.context.name_case),
+            &self.base,
+            lake::catalogs(lakes, inner, request.system.clone(), request.context.name_case),
             forced.unwrap_or(1),
             request.database.as_deref(),
             request.schema.as_deref(),
@@ -192,13 +195,21 @@ impl Planner {
     /// What is planned here may be done by whoever asked for it.
     async fn plan_here(&self, request: &PlanRequest) -> Result<Planned, Failure> {
         let access = self.databases.access().await.map_err(Failure::from)?;
-        let rights = access::rights_of(&access, &request.principal)?;
         let lakes = match &request.lakes {
             Some(lakes) => lakes.clone(),
             None => self.snapshot().await?,
         };
-        let lakes = lakes.seen_by(access.clone(), rights);
-        let planned = self.plan_for(request, &access, &lakes).await?;
+        self.plan_over(request, &access, &lakes).await
+    }
+
+    async fn plan_over(
+        &self,
+        request: &PlanRequest,
+        access: &Arc<AccessRecords>,
+        lakes: &Lakes,
+    ) -> Result<Planned, Failure> {
+        let lakes = lakes.seen_by(access.clone(), access::rights_of(access, &request.principal)?);
+        let planned = self.plan_for(request, access, &lakes).await?;
         access::check(&planned, &lakes)?;
         Ok(planned)
     }
@@ -278,12 +289,12 @@ impl Planner {
             ParsedStatement::CreateExternalTable(declared) => Some(declared.clone()),
             _ => None,
         };
-        let cluster_by = lake::take_cluster_by(&mut statement);
+        let table = lake::Declared::take(&mut statement);
         lake::put_defaults(&mut statement, lakes, &state)?;
         lake::take_out_values(&mut statement, &state).await?;
         let (statement, spelling) = lake::as_merge(statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| to_failure(&error))?;
-        let write = lake::plan_write(&plan, spelling, cluster_by.as_deref(), lakes, &state, writing).await?;
+        let write = lake::plan_write(&plan, spelling, &table, lakes, &state, writing).await?;
         if let Some(write) = write {
             return self.plan_write(write, &mut state, forced, request.slots, &stores).await;
         }
@@ -351,9 +362,10 @@ impl Planner {
         let access = self.databases.access().await.map_err(Failure::from)?;
         let rights = access::rights_of(&access, principal)?;
         let lakes = self.snapshot().await?.seen_by(access, rights);
-        let catalogs = lake::catalogs(&lakes, &self.base, None, NameCase::default());
         let secrets = self.databases.secrets().await.map_err(Failure::from)?;
         let stores = Arc::new(self.stores.with_secrets(Secrets::new(secrets)));
+        let inner = InnerSession::new(self.base.clone(), stores.clone(), StatementContext::default());
+        let catalogs = lake::catalogs(&lakes, inner, None, NameCase::default());
         let state = session::statement_state(&self.base, catalogs, 1, database, schema, &[], stores)?;
         let context = stages::Context { lakes: &lakes, state: &state, storage: &self.storage };
         context.resolve(&stages::parse_place(place)?, privilege).await
@@ -383,10 +395,10 @@ impl Planner {
         let query = |plan: Arc<dyn ExecutionPlan>, partitions| PlannedQuery {
             schema: plan.schema(),
             plan,
-            context: state.task_ctx(),
-            options: session::options_that_travel(state.config_options()),
+            context: running_context(state),
             partitions,
             scan_bytes: 0,
+            only_catalog_tables: false,
             pruned: Vec::new(),
             stores: stores.clone(),
             catalogs: state.catalog_list().clone(),
@@ -427,10 +439,10 @@ impl Planner {
                 let query = PlannedQuery {
                     schema: plan.schema(),
                     plan,
-                    context: state.task_ctx(),
-                    options: session::options_that_travel(state.config_options()),
+                    context: running_context(state),
                     partitions,
                     scan_bytes: bytes,
+                    only_catalog_tables: true,
                     catalogs: state.catalog_list().clone(),
                     pruned: vec![],
                     stores: stores.clone(),

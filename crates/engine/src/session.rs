@@ -1,7 +1,7 @@
 //! The session every statement starts from, and the settings a user may change for one statement.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::timezone::Tz;
 use datafusion::catalog::CatalogProviderList;
@@ -19,6 +19,7 @@ use frazil_common::client_settings::{
 use frazil_common::output_format::OutputFormat;
 use frazil_common::{ErrorCode, Failure};
 
+use crate::base_session::BaseSession;
 use crate::errors::to_failure;
 use crate::session_functions::{self, StatementContext};
 use crate::sql_types::SqlTypes;
@@ -101,19 +102,19 @@ pub fn base_state(env: Arc<RuntimeEnv>) -> SessionState {
 
 /// The base with the stores of a statement, and with what views can ask of its session.
 pub fn for_statement(
-    base: &SessionState,
+    base: &BaseSession,
     stores: Arc<ObjectStores>,
     context: &StatementContext,
 ) -> Result<SessionState, Failure> {
     let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
-    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(env).build();
+    let mut state = base.builder().with_runtime_env(env).build();
     session_functions::register(&mut state, context)?;
     Ok(state)
 }
 
 /// A statement's own session: the base with its settings.
 pub fn statement_state(
-    base: &SessionState,
+    base: &BaseSession,
     catalogs: Arc<dyn CatalogProviderList>,
     partitions: usize,
     database: Option<&str>,
@@ -122,8 +123,7 @@ pub fn statement_state(
     stores: Arc<ObjectStores>,
 ) -> Result<SessionState, Failure> {
     let env = statement_env(base.runtime_env(), stores).map_err(|error| to_failure(&error))?;
-    let state = SessionStateBuilder::new_from_existing(base.clone());
-    let mut state = state.with_runtime_env(env).with_catalog_list(catalogs).build();
+    let mut state = base.builder().with_runtime_env(env).with_catalog_list(catalogs).build();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = partitions;
     // With one partition there is nothing to deal out, and nothing to gain from reading one file in pieces.
@@ -261,10 +261,10 @@ fn invalid(message: String) -> Failure {
 
 /// The options in which a session differs from DataFusion's defaults: they do not travel with a plan.
 pub fn options_that_travel(options: &ConfigOptions) -> HashMap<String, String> {
-    let defaults: HashMap<String, Option<String>> =
-        ConfigOptions::new().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
+    static DEFAULTS: LazyLock<HashMap<String, Option<String>>> =
+        LazyLock::new(|| ConfigOptions::new().entries().into_iter().map(|entry| (entry.key, entry.value)).collect());
     let changed = options.entries().into_iter().filter(|entry| {
-        entry.key.starts_with("datafusion.execution.") && defaults.get(&entry.key) != Some(&entry.value)
+        entry.key.starts_with("datafusion.execution.") && DEFAULTS.get(&entry.key) != Some(&entry.value)
     });
     changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
 }

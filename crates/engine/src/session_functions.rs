@@ -16,7 +16,7 @@ use frazil_common::{Failure, NameCase};
 use crate::errors::to_failure;
 
 /// What the functions tell of a statement.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StatementContext {
     pub user: String,
     pub role: String,

@@ -18,6 +18,7 @@ mod catalog;
 mod identity;
 mod info;
 mod ingest;
+mod kept;
 mod keys;
 mod poll;
 mod prepared;
@@ -47,6 +48,7 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use cancel::Streams;
+use kept::KeptPlans;
 use sealed::{Content, Sealer};
 use transactions::Transactions;
 
@@ -63,13 +65,19 @@ struct Door {
     statements: StatementService,
     sealer: Sealer,
     streams: Arc<Streams>,
+    plans: Arc<KeptPlans>,
     transactions: Transactions,
 }
 
 /// The service as routes, to be merged with those of HTTP.
 pub fn router<S: Clone + Send + Sync + 'static>(statements: StatementService) -> Router<S> {
-    let door =
-        Door { statements, sealer: Sealer::new(), streams: Arc::default(), transactions: Transactions::default() };
+    let door = Door {
+        statements,
+        sealer: Sealer::new(),
+        streams: Arc::default(),
+        plans: Arc::default(),
+        transactions: Transactions::default(),
+    };
     let service = FlightServiceServer::new(Flight { door: Arc::new(door) })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);

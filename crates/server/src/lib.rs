@@ -4,6 +4,7 @@
 //! doors. Start with [`rest`], [`snowflake`] and [`flight`] for the endpoints, [`cells`] for how values become text, [`listen`] for
 //! connections.
 
+mod basic;
 mod cells;
 mod flight;
 mod ipc;

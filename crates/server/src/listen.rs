@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -186,7 +186,19 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Marking<S> {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
+        tell_host(&mut request);
         self.inner.call(request)
+    }
+}
+
+/// HTTP/2 says with a request's address what HTTP/1 says in a header: whom the client has asked.
+fn tell_host<B>(request: &mut Request<B>) {
+    let authority = request.uri().authority().filter(|_| !request.headers().contains_key(header::HOST));
+    // A user and its password are none of it (RFC 9110, 4.2.4).
+    let host =
+        authority.map(|authority| authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host));
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 
@@ -245,6 +257,20 @@ mod tests {
         assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
         server.await.unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn both_protocols_say_whom_the_client_has_asked() {
+        let asked = |uri: &str, host: Option<&str>| {
+            let builder = host.iter().fold(Request::get(uri), |builder, host| builder.header(header::HOST, *host));
+            let mut request = builder.body(()).unwrap();
+            tell_host(&mut request);
+            request.headers().get(header::HOST).map(|host| host.to_str().unwrap().to_owned())
+        };
+        assert_eq!(asked("https://wh.example:8642/x", None).as_deref(), Some("wh.example:8642"));
+        assert_eq!(asked("https://ann:hush@wh.example/x", None).as_deref(), Some("wh.example"));
+        assert_eq!(asked("/x", Some("wh.example")).as_deref(), Some("wh.example"));
+        assert_eq!(asked("/x", None), None);
     }
 
     #[tokio::test]

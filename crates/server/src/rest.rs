@@ -61,6 +61,8 @@ pub struct RestOptions {
     pub body_read_limit: Duration,
     /// How long a synchronous request waits for its statement before it is answered with 202. Snowflake's is 45 s.
     pub synchronous_limit: Duration,
+    /// Whether clients speak TLS with us, so that addresses in answers begin with `https`.
+    pub tls: bool,
 }
 
 impl Default for RestOptions {
@@ -69,6 +71,7 @@ impl Default for RestOptions {
             body_bytes_max: ByteSize::mib(8),
             body_read_limit: Duration::from_secs(10),
             synchronous_limit: Duration::from_secs(45),
+            tls: false,
         }
     }
 }

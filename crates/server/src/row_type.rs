@@ -27,6 +27,8 @@ pub struct ColumnType {
     pub schema: &'static str,
     pub table: &'static str,
     pub collation: Option<&'static str>,
+    #[serde(skip)]
+    pub data_type: DataType,
 }
 
 pub fn row_type(schema: &Schema) -> Vec<ColumnType> {
@@ -46,6 +48,7 @@ fn column_type(field: &Field) -> ColumnType {
         schema: "",
         table: "",
         collation: None,
+        data_type: field.data_type().clone(),
     };
     describe(field.data_type(), &mut column);
     column
@@ -94,7 +97,8 @@ fn describe(data_type: &DataType, column: &mut ColumnType) {
     }
 }
 
-fn text(column: &mut ColumnType) {
+/// Of a column that is sent as text.
+pub fn text(column: &mut ColumnType) {
     column.type_name = "TEXT";
     column.length = Some(TEXT_BYTES_MAX);
     column.byte_length = Some(TEXT_BYTES_MAX);

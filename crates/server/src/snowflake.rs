@@ -15,7 +15,7 @@
 //!
 //! Answers are JSON with status 200, failures too: `{"success", "code", "message", "data"}`. In reading order: `envelope` and `body`
 //! (answers and requests), `login`, [`session`] (what the door remembers of a session) and `parameters`, `text` (Snowflake's SQL),
-//! `statement` (what becomes of a statement's text) and `show`, `binding`, `query`, `multiple`, `rows`, `row_type` and `encoding` (results).
+//! `statement` (what becomes of a statement's text), `show` and `reader`, `binding`, `query`, `multiple`, `rows`, `row_type` and `encoding` (results).
 
 pub mod binding;
 mod body;
@@ -26,6 +26,7 @@ mod login;
 mod multiple;
 mod parameters;
 mod query;
+mod reader;
 mod row_type;
 mod rows;
 mod session;

@@ -23,10 +23,14 @@ D = decimal.Decimal
 UTC = datetime.timezone.utc
 VERSION = int(snowflake.connector.__version__.split(".")[0])
 HOST, PORT = sys.argv[1], int(sys.argv[2])
+SPOKEN = {"protocol": os.environ.get("FRAZIL_PROTOCOL", "http")}
+if SPOKEN["protocol"] == "https":
+    # The fourth version reads REQUESTS_CA_BUNDLE, and need not ask anybody whether a certificate of the tests' own has been revoked.
+    SPOKEN |= {"disable_ocsp_checks": True} if VERSION < 5 else {"custom_root_store_path": os.environ["REQUESTS_CA_BUNDLE"]}
 
 
 def connect(**options):
-    options = {"user": "tester", "password": "secret", "account": "local", "host": HOST, "port": PORT, "protocol": "http", "login_timeout": 60} | options
+    options = {"user": "tester", "password": "secret", "account": "local", "host": HOST, "port": PORT, "login_timeout": 60} | SPOKEN | options
     return snowflake.connector.connect(**options)
 
 

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod bucket;
 pub mod certificates;
 pub mod client;
+pub mod clients;
 pub mod cluster;
 pub mod commands;
 pub mod data;

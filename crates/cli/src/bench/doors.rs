@@ -3,6 +3,7 @@
 //! One cluster, one door after the other. The client shares the machine with the cluster, and does as little as it can: it checks that
 //! the answer is whole, and makes no values of it.
 
+mod flight;
 mod rest;
 mod snowflake;
 
@@ -49,8 +50,15 @@ trait Door: Send + Sync {
 
 type Connect = for<'a> fn(&'a str) -> BoxFuture<'a, Result<Arc<dyn Door>, ClientError>>;
 
-const DOORS: [(&str, Connect); 3] =
-    [("rest_json", rest::connect_json), ("rest_arrow", rest::connect_arrow), ("snowflake", snowflake::connect)];
+const DOORS: [(&str, Connect); 4] = [
+    ("rest_json", rest::connect_json),
+    ("rest_arrow", rest::connect_arrow),
+    ("snowflake", snowflake::connect),
+    ("flight_sql", flight::connect),
+];
+
+/// Of the large result, kept in memory for the stream that the doors are compared with.
+const PLAIN_ROWS: u64 = 1_000_000;
 
 #[derive(Debug)]
 struct Measured {
@@ -59,6 +67,8 @@ struct Measured {
     statements_per_s: f64,
     /// Of the result's Arrow arrays, whatever form they are sent in.
     mb_per_s: f64,
+    /// `mb_per_s` as a part of that of a plain Flight stream.
+    of_plain_flight: f64,
 }
 
 pub async fn run(config: Config, request: DoorsRequest) -> Result<(), CommandError> {
@@ -80,9 +90,11 @@ pub async fn run(config: Config, request: DoorsRequest) -> Result<(), CommandErr
         }
         return Ok(());
     }
-    println!("  {:<12} {:>14} {:>14} {:>10}", "door", "SELECT 1, ms", "statements/s", "MB/s");
-    for Measured { door, select1_ms_median, statements_per_s, mb_per_s } in &measured {
-        println!("  {door:<12} {select1_ms_median:>14.3} {statements_per_s:>14.0} {mb_per_s:>10.1}");
+    println!("  {:<12} {:>14} {:>14} {:>10} {:>16}", "door", "SELECT 1, ms", "statements/s", "MB/s", "of plain Flight");
+    for Measured { door, select1_ms_median, statements_per_s, mb_per_s, of_plain_flight } in &measured {
+        println!(
+            "  {door:<12} {select1_ms_median:>14.3} {statements_per_s:>14.0} {mb_per_s:>10.1} {of_plain_flight:>16.2}"
+        );
     }
     if let Some((before, after)) = sessions {
         println!("{} sessions: the coordinator has {after} of memory, and had {before} before", request.sessions);
@@ -94,14 +106,16 @@ impl Measured {
     fn to_json(&self) -> Value {
         json!({
             "door": self.door, "select1_ms_median": self.select1_ms_median, "statements_per_s": self.statements_per_s,
-            "mb_per_s": self.mb_per_s,
+            "mb_per_s": self.mb_per_s, "of_plain_flight": self.of_plain_flight,
         })
     }
 }
 
 async fn measure(url: &str, request: &DoorsRequest) -> Result<Vec<Measured>, CommandError> {
     let large = large(request.rows);
-    let bytes = rest::arrow_bytes(url, &large).await?;
+    let bytes = rest::arrow_bytes(url, &large).await? as f64;
+    let plain_s = plain_flight(url, &large, request.rows).await?;
+    eprintln!("plain Flight stream: {:.1} MB/s", bytes / MEGABYTE / plain_s);
     let mut all = Vec::new();
     for (door, connect) in DOORS {
         let first = connect(url).await?;
@@ -122,12 +136,30 @@ async fn measure(url: &str, request: &DoorsRequest) -> Result<Vec<Measured>, Com
         if rows != request.rows {
             return Err(CommandError::Failed(format!("door {door}: {rows} rows came of {}", request.rows)));
         }
-        let mb_per_s = bytes as f64 / MEGABYTE / seconds;
-        let measured = Measured { door, select1_ms_median: times[times.len() / 2], statements_per_s, mb_per_s };
+        let measured = Measured {
+            door,
+            select1_ms_median: times[times.len() / 2],
+            statements_per_s,
+            mb_per_s: bytes / MEGABYTE / seconds,
+            of_plain_flight: plain_s / seconds,
+        };
         eprintln!("{measured:?}");
         all.push(measured);
     }
     Ok(all)
+}
+
+/// Seconds for the same rows in a plain Flight stream, whose server has them in memory. It is in this process: what a door's cluster
+/// and client have of the machine, it and its client have together.
+async fn plain_flight(url: &str, sql: &str, rows: u64) -> Result<f64, CommandError> {
+    let batches = flight::batches(url, sql, rows.min(PLAIN_ROWS)).await?;
+    let plain = flight::PlainFlight::start(batches, rows).await?;
+    let started = Instant::now();
+    let sent = plain.run().await?;
+    match sent == rows {
+        true => Ok(started.elapsed().as_secs_f64()),
+        false => Err(CommandError::Failed(format!("the plain stream has {sent} rows of {rows}"))),
+    }
 }
 
 /// Ten columns: whole numbers, decimals, floats, text, dates and times.

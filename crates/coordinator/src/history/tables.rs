@@ -39,7 +39,7 @@ impl SystemView {
                 records.insert(record.id, record);
             }
         }
-        for statement in live.iter().filter(|one| self.principal.may_act_for(&one.request.principal)) {
+        for statement in live.iter().filter(|one| self.principal.may_act_for(one.principal())) {
             records.insert(statement.id, Arc::new(statement.record()));
         }
         records.into_values().rev().collect()

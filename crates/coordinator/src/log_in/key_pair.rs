@@ -14,7 +14,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use frazil_catalog::UserRecord;
 use frazil_common::{ErrorCode, Failure};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 /// Clocks may differ by so much.
@@ -37,8 +37,17 @@ struct Header {
 struct Said {
     iss: String,
     sub: String,
+    #[serde(deserialize_with = "seconds")]
     iat: u64,
+    #[serde(deserialize_with = "seconds")]
     exp: u64,
+}
+
+/// RFC 7519 says seconds; npm's snowflake-sdk sends milliseconds. As seconds they would be of the year 5138 or later.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    const MILLISECONDS_FROM: u64 = 100_000_000_000;
+    let said = u64::deserialize(deserializer)?;
+    Ok(if said < MILLISECONDS_FROM { said } else { said / 1000 })
 }
 
 /// What a token says, and what it takes to believe it.

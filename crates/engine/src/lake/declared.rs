@@ -1,10 +1,43 @@
-//! What a column is declared with beside its type. What nobody keeps is refused, and not forgotten.
+//! What a new table is declared with beside its columns' types. What nobody keeps is refused, and not forgotten.
 
 use datafusion::sql::parser::Statement as ParsedStatement;
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Statement};
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, Statement};
 use frazil_common::Failure;
 
+use super::clustering::take_cluster_by;
+use super::ddl::normal;
 use super::dml::not_supported;
+
+/// What DataFusion's plan of a `CREATE TABLE` does not tell.
+#[derive(Debug, Default)]
+pub struct Declared {
+    pub(super) cluster_by: Option<Vec<Expr>>,
+    /// Names of the columns that are `NOT NULL`. A query's columns lose it on the way.
+    pub(super) not_null: Vec<String>,
+}
+
+impl Declared {
+    /// Takes out of the statement what DataFusion refuses.
+    pub fn take(statement: &mut ParsedStatement) -> Self {
+        let not_null = match statement {
+            ParsedStatement::Statement(statement) => match statement.as_ref() {
+                Statement::CreateTable(create) => create
+                    .columns
+                    .iter()
+                    .filter(|column| is_not_null(column))
+                    .map(|column| normal(&column.name))
+                    .collect(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        Self { cluster_by: take_cluster_by(statement), not_null }
+    }
+}
+
+fn is_not_null(column: &ColumnDef) -> bool {
+    column.options.iter().any(|option| matches!(option.option, ColumnOption::NotNull))
+}
 
 /// Refuses options of the columns of a new table that are not kept.
 pub fn check_columns(statement: &ParsedStatement) -> Result<(), Failure> {

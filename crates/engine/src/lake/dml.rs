@@ -19,7 +19,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::sql::sqlparser::ast;
 use frazil_catalog::{Column, ColumnType, FileFilter, Relation, Table, TableId, Transaction, from_arrow};
 use frazil_common::{ErrorCode, Failure};
 
@@ -27,6 +26,7 @@ use super::change::{WriteKind, Written};
 use super::clustering::{keys_of, order_of};
 use super::columns::table_schema;
 use super::ddl::{begin, normal, resolve, table_id};
+use super::declared::Declared;
 use super::defaults::default_of;
 use super::merge::{self, Merged, Spelling};
 use super::names::Lakes;
@@ -76,17 +76,17 @@ pub enum PlannedWrite {
     Change(Change),
 }
 
-/// Plans a statement that writes, if it is one. `spelling`: what a merge was written as; `cluster_by`: of a table that
+/// Plans a statement that writes, if it is one. `spelling`: what a merge was written as; `declared`: of a table that
 /// is created.
 pub async fn plan_write(
     plan: &LogicalPlan,
     spelling: Spelling,
-    cluster_by: Option<&[ast::Expr]>,
+    declared: &Declared,
     lakes: &Lakes,
     state: &SessionState,
     options: WriteOptions,
 ) -> Result<Option<PlannedWrite>, Failure> {
-    let dml = Dml { lakes, state, spelling, cluster_by, options };
+    let dml = Dml { lakes, state, spelling, declared, options };
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => dml.create_table(create).await.map(Some),
         LogicalPlan::Dml(statement) => dml.write(statement).await.map(Some),
@@ -98,7 +98,7 @@ struct Dml<'a> {
     lakes: &'a Lakes,
     state: &'a SessionState,
     spelling: Spelling,
-    cluster_by: Option<&'a [ast::Expr]>,
+    declared: &'a Declared,
     options: WriteOptions,
 }
 
@@ -132,7 +132,7 @@ impl Dml<'_> {
         }
         let columns = self.new_columns(create)?;
         let id = transaction.create_table(schema, &reference.table, columns).map_err(|error| to_failure(&error))?;
-        if let Some(keys) = self.cluster_by {
+        if let Some(keys) = &self.declared.cluster_by {
             let view = transaction.view();
             let table = view.table_by_id(id).map_err(|error| to_failure(&error))?;
             let keys = keys_of(keys, table, normal)?;
@@ -168,6 +168,8 @@ impl Dml<'_> {
         // Of a query's columns it is chance whether they can be null; of declared ones it is said.
         if !matches!(create.input.as_ref(), LogicalPlan::EmptyRelation(_)) && create.column_defaults.is_empty() {
             columns.iter_mut().for_each(allow_nulls);
+            let not_null = |column: &&mut Column| self.declared.not_null.contains(&column.name);
+            columns.iter_mut().filter(not_null).for_each(|column| column.nulls_allowed = false);
         }
         Ok(columns)
     }

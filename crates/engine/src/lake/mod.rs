@@ -60,7 +60,7 @@ pub use clustering::{sorted, take_cluster_by};
 pub(crate) use columns::table_schema;
 pub(crate) use ddl::{begin, resolve, table_id};
 pub use ddl::{plan_ddl, plan_rename};
-pub use declared::check_columns;
+pub use declared::{Declared, check_columns};
 pub use defaults::put_defaults;
 pub use deletes::{DeletedRows, SkipDeleted};
 pub use dml::{PlannedWrite, WriteOptions, plan_write};

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
@@ -26,6 +25,7 @@ use super::system::SystemTables;
 use super::table::LakeTable;
 use super::to_datafusion;
 use crate::access::demand;
+use crate::base_session::InnerSession;
 use crate::dialect::parse;
 
 /// Views that look at views. Two that were replaced to look at each other would have no end.
@@ -139,6 +139,22 @@ impl Lakes {
         Arc::new(Self { access, rights, ..self.clone() })
     }
 
+    /// Whether these are the same databases at the same snapshots, with nothing changed by a transaction in either.
+    pub fn are_at(&self, other: &Self) -> bool {
+        let is_same = |one: &Seen, other: &Seen| {
+            one.transaction.is_none()
+                && other.transaction.is_none()
+                && one.database.id() == other.database.id()
+                && one.view.snapshot.id == other.view.snapshot.id
+        };
+        self.databases.len() == other.databases.len()
+            && self
+                .databases
+                .iter()
+                .zip(other.databases.iter())
+                .all(|((name, one), (other_name, other))| name == other_name && is_same(one, other))
+    }
+
     pub fn rights(&self) -> &Arc<Rights> {
         &self.rights
     }
@@ -206,15 +222,15 @@ impl Lakes {
     }
 }
 
-/// The catalogs of a statement: the databases, each with the tables of `system`. `base` plans views.
+/// The catalogs of a statement: the databases, each with the tables of `system`. `inner` plans views.
 pub fn catalogs(
     lakes: &Arc<Lakes>,
-    base: &Arc<SessionState>,
+    inner: Arc<InnerSession>,
     system: Option<Arc<dyn SystemTables>>,
     name_case: NameCase,
 ) -> Arc<dyn CatalogProviderList> {
-    let (lakes, base) = (lakes.clone(), base.clone());
-    Arc::new(Catalogs { lakes, base, system, views: 0, own: Arc::default(), name_case })
+    let lakes = lakes.clone();
+    Arc::new(Catalogs { lakes, inner, system, views: 0, own: Arc::default(), name_case })
 }
 
 type NamedCatalog = (String, Arc<dyn CatalogProvider>);
@@ -223,7 +239,7 @@ type NamedCatalog = (String, Arc<dyn CatalogProvider>);
 #[derive(Clone)]
 pub(super) struct Catalogs {
     pub(super) lakes: Arc<Lakes>,
-    base: Arc<SessionState>,
+    inner: Arc<InnerSession>,
     pub(super) system: Option<Arc<dyn SystemTables>>,
     /// Views that are being planned, one inside the other.
     views: usize,
@@ -366,9 +382,10 @@ impl LakeSchema {
             return Err(refuse(ErrorCode::TooComplex, format!("more than {VIEW_DEPTH_MAX} views look at each other")));
         }
         let lakes = self.lakes_of_owner(view);
+        let base = catalogs.inner.state().map_err(frazil_exchange::to_datafusion)?;
         let inner: Arc<dyn CatalogProviderList> =
             Arc::new(Catalogs { views, lakes: lakes.clone(), ..catalogs.clone() });
-        let state = SessionStateBuilder::new_from_existing(catalogs.base.as_ref().clone());
+        let state = SessionStateBuilder::new_from_existing(base.as_ref().clone());
         let state = state.with_catalog_list(inner).build();
         let mut statement = parse(sql, &state)?;
         if *is_past {
@@ -429,7 +446,8 @@ impl SchemaProvider for LakeSchema {
             }
             None if self.sees_external(name) => {
                 let (external, database, schema) = self.external();
-                external.table(database, schema, name, &self.names.catalogs.base).await
+                let base = self.names.catalogs.inner.state().map_err(frazil_exchange::to_datafusion)?;
+                external.table(database, schema, name, base).await
             }
             None => Ok(None),
         }

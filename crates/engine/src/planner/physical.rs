@@ -18,12 +18,13 @@ use super::refusals::refuse_unsupported;
 use super::{PlannedQuery, Planner};
 use crate::access::check_reads;
 use crate::balance::balance_scans;
+use crate::base_session::running_context;
 use crate::errors::{panic_message, to_failure};
 use crate::generate::GeneratedProvider;
 use crate::lake::{self, LakeTable, PrunedScans};
 use crate::rules::ClusterOptions;
 use crate::storage::ObjectStores;
-use crate::{session, suspects};
+use crate::suspects;
 
 /// Compressed bytes of scanned files that one partition may have before there are more of them than slots. More cost
 /// something: at scale 10 (7 GB) four partitions a slot instead of one made q21 5.8 s of 3.8 s on two slots. Too few cost more,
@@ -67,7 +68,7 @@ impl Planner {
         slots: usize,
         stores: &Arc<ObjectStores>,
     ) -> Result<PlannedQuery, Failure> {
-        let scan_bytes = scanned_bytes(optimized, state).await?;
+        let Scanned { bytes: scan_bytes, only_catalog_tables } = scanned(optimized, state).await?;
         let partitions = forced.unwrap_or_else(|| self.choose_partitions(scan_bytes, slots));
         let pruned = Arc::new(PrunedScans::default());
         state.config_mut().set_extension(pruned.clone());
@@ -86,10 +87,10 @@ impl Planner {
         Ok(PlannedQuery {
             schema: physical.schema(),
             plan: physical,
-            context: state.task_ctx(),
-            options: session::options_that_travel(state.config_options()),
+            context: running_context(state),
             partitions,
             scan_bytes,
+            only_catalog_tables,
             catalogs: state.catalog_list().clone(),
             pruned: pruned.take(),
             stores: stores.clone(),
@@ -111,14 +112,23 @@ impl Planner {
     }
 }
 
+struct Scanned {
+    bytes: u64,
+    only_catalog_tables: bool,
+}
+
 /// Compressed bytes of the files that the scans read, as far as the catalog's statistics tell; a file counted for each of them.
 /// Of generated tables, what they would have.
-async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, Failure> {
+async fn scanned(plan: &LogicalPlan, state: &SessionState) -> Result<Scanned, Failure> {
     let (mut tables, mut lakes) = (Vec::new(), Vec::new());
+    let mut only_catalog_tables = true;
     let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-        {
+        if let LogicalPlan::TableScan(scan) = node {
+            let Ok(provider) = source_as_provider(&scan.source) else {
+                only_catalog_tables = false;
+                return Ok(TreeNodeRecursion::Continue);
+            };
+            only_catalog_tables &= provider.downcast_ref::<LakeTable>().is_some();
             if provider.downcast_ref::<LakeTable>().is_some() {
                 lakes.push((provider.clone(), scan.filters.clone()));
             }
@@ -144,5 +154,6 @@ async fn scanned_bytes(plan: &LogicalPlan, state: &SessionState) -> Result<u64, 
     let lakes = lakes.map(|(table, filters)| table.bytes(filters));
     let lakes = try_join_all(lakes).await.map_err(|error| to_failure(&error))?;
     let made = tables.iter().filter_map(|provider| provider.downcast_ref::<GeneratedProvider>());
-    Ok(sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum())
+    let bytes = sizes.into_iter().chain(lakes).chain(made.map(GeneratedProvider::bytes)).sum();
+    Ok(Scanned { bytes, only_catalog_tables })
 }

@@ -12,6 +12,7 @@ use frazil_common::Principal;
 
 use crate::access::AccessAction;
 use crate::lake::{Change, Lakes, PrunedScan, SystemTables, UploadedRows, VacuumRequest, Written};
+use crate::session;
 use crate::session_functions::StatementContext;
 use crate::session_statements::SessionChange;
 use crate::stages::{Load, StageAction, Unload};
@@ -126,15 +127,22 @@ pub struct PlannedQuery {
     pub schema: SchemaRef,
     /// For the parts that run on the coordinator.
     pub context: Arc<TaskContext>,
-    /// Session options that executors need.
-    pub options: HashMap<String, String>,
     pub partitions: usize,
     /// Compressed bytes of all files it may read.
     pub scan_bytes: u64,
+    /// What it reads, the catalog tells apart by snapshots.
+    pub only_catalog_tables: bool,
     /// What it sees, which is not expired as long as this is held.
     pub catalogs: Arc<dyn CatalogProviderList>,
     /// What the catalog's statistics have left out.
     pub pruned: Vec<PrunedScan>,
     /// With the secrets that it may use.
     pub stores: Arc<ObjectStores>,
+}
+
+impl PlannedQuery {
+    /// Session options that executors need.
+    pub fn options_that_travel(&self) -> HashMap<String, String> {
+        session::options_that_travel(self.context.session_config().options())
+    }
 }

@@ -134,7 +134,7 @@ async fn columns(client: &Client, name: [&str; 3]) -> Result<SchemaRef, Failure>
         session: client.session,
         ..StatementRequest::new(format!("SELECT * FROM {name}"), Delivery::Streamed)
     };
-    let described = client.caller.describe(request).await?;
+    let (described, _) = client.caller.describe(request).await?;
     Ok(described.schema.unwrap_or_else(|| Arc::new(Schema::empty())))
 }
 

@@ -7,8 +7,6 @@
 use std::time::Duration;
 
 use arrow_flight::{BasicAuth, HandshakeRequest, HandshakeResponse};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure, SessionId};
 use frazil_coordinator::Caller;
@@ -21,6 +19,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Door, status};
+use crate::basic::user_and_password;
 
 /// As long as an idle session is kept at most by default; a client whose token has expired logs in again.
 const TOKEN_VALID: Duration = Duration::from_secs(12 * 3600);
@@ -131,10 +130,7 @@ fn shown(metadata: &MetadataMap) -> Result<Shown, Failure> {
     match scheme.to_ascii_lowercase().as_str() {
         "bearer" => Ok(Shown::Bearer(rest.trim().to_owned())),
         "basic" => {
-            let decoded = STANDARD.decode(rest.trim()).map_err(|_| unreadable())?;
-            let decoded = String::from_utf8(decoded).map_err(|_| unreadable())?;
-            let (user, password) = decoded.split_once(':').ok_or_else(unreadable)?;
-            let (user, password) = (user.to_owned(), password.to_owned());
+            let (user, password) = user_and_password(rest).ok_or_else(unreadable)?;
             Ok(Shown::Credentials(Credentials::Password { user, password }))
         }
         _ => Err(unreadable()),

@@ -14,12 +14,11 @@ use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure};
 use frazil_coordinator::describe::{Description, StatementKind};
 use futures::{Stream, StreamExt};
-use uuid::Uuid;
 
 use super::identity::Client;
 use super::info::schema_bytes;
 use super::sealed::{Content, HANDLE_VALID, PreparedHandle, StatementTicket, decode_bindings, encode_bindings};
-use super::statements::{describe, info_of};
+use super::statements::{describe, info_of, keep, planned};
 use super::{Door, invalid};
 
 /// Rows of values that a query runs for: each is an endpoint.
@@ -114,7 +113,7 @@ pub async fn info(door: &Door, client: &Client, query: CommandPreparedStatementQ
     let handle = open(door, client, &query.prepared_statement_handle)?;
     let runs = runs(&handle)?;
     let first = runs.first().cloned().flatten();
-    let described = describe(door, client, &handle.sql, handle.transaction.as_ref(), first).await?;
+    let (described, mut kept) = planned(door, client, &handle.sql, handle.transaction.as_ref(), first).await?;
     if !described.parameters.is_empty() {
         let message = format!("the statement has {} placeholders: send values for them", described.parameters.len());
         return Err(invalid(message));
@@ -125,7 +124,8 @@ pub async fn info(door: &Door, client: &Client, query: CommandPreparedStatementQ
             transaction: handle.transaction.clone(),
             bindings: values.as_ref().map(encode_bindings).transpose()?,
             reads: described.kind == StatementKind::Query,
-            id: Uuid::new_v4().into_bytes().to_vec(),
+            // There is one for a statement without values alone, which has one ticket.
+            id: keep(door, kept.take()).into_bytes().to_vec(),
         })
     });
     let tickets = tickets.collect::<Result<Vec<_>, Failure>>()?;

@@ -10,7 +10,7 @@ use arrow_flight::{FlightData, FlightInfo};
 use bytes::Bytes;
 use frazil_common::{Failure, StatementId};
 use frazil_coordinator::Caller;
-use frazil_coordinator::describe::{Description, StatementKind};
+use frazil_coordinator::describe::{Description, KeptPlan, StatementKind};
 use frazil_coordinator::statement::{Delivery, Phase, ResultStream, StatementRequest};
 use futures::StreamExt;
 use tonic::Response;
@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::MAX;
 
 /// Plans the statement, and returns an endpoint that runs it.
 pub async fn info(door: &Door, client: &Client, query: CommandStatementQuery) -> Result<FlightInfo, Failure> {
-    let described = describe(door, client, &query.query, query.transaction_id.as_ref(), None).await?;
+    let (described, kept) = planned(door, client, &query.query, query.transaction_id.as_ref(), None).await?;
     if !described.parameters.is_empty() {
         return Err(invalid("the statement has placeholders: prepare it, and send values for them"));
     }
@@ -38,9 +38,18 @@ pub async fn info(door: &Door, client: &Client, query: CommandStatementQuery) ->
         transaction: query.transaction_id,
         bindings: None,
         reads,
-        id: Uuid::new_v4().into_bytes().to_vec(),
+        id: keep(door, kept).into_bytes().to_vec(),
     };
     info_of(door, client, &described, vec![ticket])
+}
+
+/// The id of a new ticket, under which a plan is kept for it.
+pub fn keep(door: &Door, kept: Option<KeptPlan>) -> Uuid {
+    let id = Uuid::new_v4();
+    if let Some(kept) = kept {
+        door.plans.keep(id, kept);
+    }
+    id
 }
 
 /// An endpoint for each ticket. Of a statement that changes something no columns are told, so that its client waits until it is done.
@@ -61,7 +70,6 @@ pub async fn schema(door: &Door, client: &Client, query: CommandStatementQuery) 
     Ok(described.schema.unwrap_or_else(|| Arc::new(Schema::empty())))
 }
 
-/// Plans the statement as its transaction or session sees things.
 pub async fn describe(
     door: &Door,
     client: &Client,
@@ -69,17 +77,28 @@ pub async fn describe(
     transaction: Option<&Bytes>,
     bindings: Option<RecordBatch>,
 ) -> Result<Description, Failure> {
+    planned(door, client, sql, transaction, bindings).await.map(|(described, _)| described)
+}
+
+/// Plans the statement as its transaction or session sees things.
+pub async fn planned(
+    door: &Door,
+    client: &Client,
+    sql: &str,
+    transaction: Option<&Bytes>,
+    bindings: Option<RecordBatch>,
+) -> Result<(Description, Option<KeptPlan>), Failure> {
     let session = match transaction {
         Some(id) => door.transactions.session(client, id).await?,
         None => client.session,
     };
     let request = StatementRequest { session, bindings, ..StatementRequest::new(sql, Delivery::Streamed) };
-    let described = client.caller.describe(request).await?;
+    let (described, kept) = client.caller.describe(request).await?;
     if described.kind == StatementKind::Session && client.session.is_none() && transaction.is_none() {
         // It would be without effect on whatever comes next.
         return Err(invalid("the statement changes its session, and there is none: log in, or set a session option"));
     }
-    Ok(described)
+    Ok((described, kept))
 }
 
 /// Runs the statement of a ticket.
@@ -98,7 +117,7 @@ pub async fn run(
         let answer = run_to_end(door, client, Some(ticket_id), request).await?;
         return Ok(with_handle(rows::encode_all(answer.schema, answer.batches), answer.id));
     }
-    let id = client.caller.submit(request).await?;
+    let id = client.caller.submit_planned(request, door.plans.take(ticket_id)).await?;
     let noted = door.streams.note(ticket_id, id);
     let mut abandoned = CancelWhenDropped::new(client.caller.clone(), id);
     let ResultStream { schema, batches } = client.caller.result_stream(id).await?;

@@ -9,8 +9,6 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use frazil_common::{ErrorCode, Failure};
 use frazil_coordinator::Caller;
 use frazil_coordinator::credentials::Credentials;
@@ -19,6 +17,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::Door;
 use super::answer::Refused;
+use crate::basic::user_and_password;
 use crate::listen::Peer;
 
 const TOKEN_TYPE: &str = "x-snowflake-authorization-token-type";
@@ -53,13 +52,12 @@ pub fn credentials(headers: &HeaderMap) -> Result<Credentials, Failure> {
     };
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("basic") {
-        let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let Some((user, password)) = decoded.as_deref().and_then(|decoded| decoded.split_once(':')) else {
+        let Some((user, password)) = user_and_password(value) else {
             return Err(refused(
                 "what follows Basic in the Authorization header is not a user and a password in base64",
             ));
         };
-        return Ok(Credentials::Password { user: user.to_owned(), password: password.to_owned() });
+        return Ok(Credentials::Password { user, password });
     }
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("the Authorization header is neither Bearer with a token nor Basic"));
@@ -82,6 +80,9 @@ fn refused(message: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn read(headers: &[(&'static str, &str)]) -> Result<Credentials, Failure> {

@@ -46,6 +46,16 @@ impl Refused {
         Self { statement: Some(statement), ..Self::from(failure) }
     }
 
+    /// What was shown to log in. An access token that has expired is one that is not good: at the code of a session's token that has
+    /// expired clients would try to renew that, and tell of nothing else.
+    pub fn log_in(failure: Failure) -> Self {
+        let code = match failure.code {
+            ErrorCode::ExpiredToken => ErrorCode::NotAuthenticated,
+            other => other,
+        };
+        Self { code: code.number(), failure: Failure { code, ..failure }, statement: None }
+    }
+
     /// A token that came with a request and is not a session's.
     pub fn token(failure: Failure) -> Self {
         let code = match failure.code {

@@ -66,7 +66,8 @@ pub async fn log_in(State(door): State<Arc<Door>>, request: Request) -> Result<R
     let query = query_of(&parts.uri);
     let LogIn { data } = body::read(&door, &parts.headers, body, SMALL).await?;
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-    let mut caller = door.statements.log_in_from(data.credentials()?, peer).await?;
+    let logged_in = door.statements.log_in_from(data.credentials()?, peer).await;
+    let mut caller = logged_in.map_err(Refused::log_in)?;
     if let Some(role) = query.get("roleName").filter(|role| !role.is_empty()) {
         caller = caller.in_role(&kept(role)).await?;
     }

@@ -93,7 +93,7 @@ pub async fn submit(State(door): State<Arc<Door>>, request: Request) -> Result<R
     let wish = Wish::new(kind, terms.parameters.format());
     let status = client.caller.wait(id, wait).await.map_err(|failure| Refused::of(failure, id))?;
     if request.async_exec || !status.phase.is_terminal() {
-        // What it sets is set by whoever asks for its answer no more.
+        // Nobody comes back to it here.
         apply(&client, changes);
         return Ok(in_progress(id, request.async_exec));
     }

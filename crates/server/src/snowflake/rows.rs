@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::encoding;
 use super::envelope::Refused;
 use super::parameters::Format;
-use super::row_type::{Column, columns};
+use super::row_type::{Column, as_text, columns};
 use super::session::Client;
 use super::statement::Kind;
 use crate::cells::{NullCell, write_rows, write_rows_bare};
@@ -51,7 +51,7 @@ impl Wish {
     fn columns(self, schema: &Schema) -> Vec<Column> {
         let mut columns = columns(schema, self.name_case);
         if self.format == Format::Json {
-            columns.iter_mut().for_each(Column::as_text);
+            columns.iter_mut().for_each(as_text);
         }
         columns
     }
@@ -116,7 +116,7 @@ async fn finished(
     }
     let later: Vec<_> = result.partitions.iter().enumerate().skip(1).collect();
     if !later.is_empty() {
-        let base = base_url(headers);
+        let base = base_url(headers, client.tls);
         let token = client.results_token()?;
         let format = if wish.format == Format::Arrow { "arrow" } else { "json" };
         let chunks = later.into_iter().map(|(number, partition)| {
@@ -163,9 +163,11 @@ fn head(client: &Client, status: &StatementStatus, wish: Wish, rows: u64) -> Res
 }
 
 /// Where the client has reached us, so that it does again.
-fn base_url(headers: &HeaderMap) -> String {
+fn base_url(headers: &HeaderMap, tls: bool) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
+    let own = if tls { "https" } else { "http" };
+    // As a proxy before us says.
+    let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or(own);
     format!("{scheme}://{}", text(header::HOST.as_str()).unwrap_or("localhost"))
 }
 
@@ -299,4 +301,33 @@ fn endless(array: &ArrayRef) -> Option<ArrayRef> {
         }
     };
     Some(Arc::new(texts))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Float64Array};
+
+    use super::*;
+
+    #[test]
+    fn addresses_lead_to_where_the_client_has_reached_us() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("wh.example:8642"));
+        assert_eq!(base_url(&headers, false), "http://wh.example:8642");
+        assert_eq!(base_url(&headers, true), "https://wh.example:8642");
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        assert_eq!(base_url(&headers, false), "https://wh.example:8642");
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("javascript"));
+        assert_eq!(base_url(&headers, false), "http://wh.example:8642");
+    }
+
+    #[test]
+    fn text_is_what_drivers_read() {
+        let truths: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::NEG_INFINITY, 1.5]));
+        let batch = RecordBatch::try_from_iter([("t", truths), ("n", numbers)]).unwrap();
+        let mut text = Vec::new();
+        write_rows(&for_text(&[batch]).unwrap(), NullCell::Null, &mut text).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), r#"[["1","NaN"],["0","-Infinity"],[null,"1.5"]]"#);
+    }
 }

@@ -49,6 +49,8 @@ pub struct Client {
     pub caller: Caller,
     pub session: SessionId,
     pub door: Arc<DoorSession>,
+    /// It speaks TLS with us.
+    pub tls: bool,
 }
 
 impl Client {
@@ -62,7 +64,7 @@ impl Client {
         let state = State { parameters, warehouse, ..State::default() };
         let door = Arc::new(DoorSession { state: Mutex::new(state) });
         caller.attach(session, door.clone())?;
-        let client = Self { caller, session, door };
+        let client = Self { caller, session, door, tls: false };
         client.names()?;
         Ok(client)
     }
@@ -71,10 +73,11 @@ impl Client {
     pub fn of(door: &Door, headers: &HeaderMap) -> Result<Self, Refused> {
         let token = token_of(headers).unwrap_or_default();
         let (caller, session) = door.statements.by_token(token, Purpose::Session).map_err(Refused::token)?;
+        let tls = door.options.tls;
         let attached = caller.attached(session).map_err(Refused::token)?;
         let missing = || Refused::from(Failure::internal("the session was opened by another door"));
         let door = attached.and_then(|attached| attached.downcast().ok()).ok_or_else(missing)?;
-        Ok(Self { caller, session, door })
+        Ok(Self { caller, session, door, tls })
     }
 
     /// The database and schema, as they are shown.

@@ -6,7 +6,8 @@
 use frazil_common::{ErrorCode, Failure, NameCase};
 
 use super::parameters::Parameters;
-use super::text::{self, Kind, kept, literal, value_of};
+use super::reader::Reader;
+use super::text::literal;
 
 /// The planner's SQL, or `None` for what it reads by itself.
 pub fn plan(sql: &str, parameters: &Parameters) -> Result<Option<String>, Failure> {
@@ -324,7 +325,7 @@ impl Clauses {
                 let name = if reader.at_name() { reader.name()? } else { Vec::new() };
                 clauses.within = Some((kind, name));
             } else if reader.word("LIMIT") {
-                let limit = reader.next().map(|(_, number)| number.parse()).transpose();
+                let limit = reader.take().map(|(_, number)| number.parse()).transpose();
                 let wrong = |_| Failure::new(ErrorCode::Syntax, "LIMIT takes a number");
                 clauses.limit = limit.map_err(wrong)?;
                 if reader.word("FROM") {
@@ -404,101 +405,6 @@ impl Clauses {
         let order = if self.limit.is_some() { name } else { order };
         let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         format!("SELECT {} FROM {from}{conditions} ORDER BY {order}{limit}", columns.join(", "))
-    }
-}
-
-/// Reads a statement word by word.
-struct Reader<'a> {
-    pieces: Vec<(Kind, &'a str)>,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(sql: &'a str) -> Self {
-        let pieces = text::pieces(sql).into_iter();
-        let pieces = pieces.filter(|piece| !matches!(piece.kind, Kind::Blank | Kind::Semicolon));
-        Self { pieces: pieces.map(|piece| (piece.kind, &sql[piece.start..piece.end])).collect(), at: 0 }
-    }
-
-    fn next(&mut self) -> Option<(Kind, &'a str)> {
-        let next = self.pieces.get(self.at).copied();
-        self.at += 1;
-        next
-    }
-
-    fn words(&mut self, words: &[&str]) -> bool {
-        let there = words.iter().enumerate().all(|(index, word)| {
-            let piece = self.pieces.get(self.at + index);
-            piece.is_some_and(|(kind, piece)| *kind == Kind::Word && piece.eq_ignore_ascii_case(word))
-        });
-        if there {
-            self.at += words.len();
-        }
-        there
-    }
-
-    fn word(&mut self, word: &str) -> bool {
-        self.words(&[word])
-    }
-
-    fn wrong(&self, wanted: &str) -> Failure {
-        let found = self.pieces.get(self.at).map_or("the end", |(_, piece)| piece);
-        Failure::new(ErrorCode::Syntax, format!("expected {wanted}, found {found}"))
-    }
-
-    fn expect(&mut self, word: &str) -> Result<(), Failure> {
-        if self.word(word) { Ok(()) } else { Err(self.wrong(word)) }
-    }
-
-    fn symbol(&mut self, symbol: &str) -> Result<(), Failure> {
-        match self.pieces.get(self.at) {
-            Some((Kind::Other, piece)) if *piece == symbol => {
-                self.at += 1;
-                Ok(())
-            }
-            _ => Err(self.wrong(symbol)),
-        }
-    }
-
-    fn literal(&mut self) -> Result<String, Failure> {
-        match self.pieces.get(self.at) {
-            Some((Kind::Literal, piece)) => {
-                self.at += 1;
-                Ok(value_of(piece))
-            }
-            _ => Err(self.wrong("a text")),
-        }
-    }
-
-    fn at_name(&self) -> bool {
-        const CLAUSES: [&str; 4] = ["LIKE", "STARTS", "LIMIT", "IN"];
-        match self.pieces.get(self.at) {
-            Some((Kind::Quoted, _)) => true,
-            Some((Kind::Word, word)) => !CLAUSES.iter().any(|clause| word.eq_ignore_ascii_case(clause)),
-            _ => false,
-        }
-    }
-
-    /// Parts of a name, as they are kept.
-    fn name(&mut self) -> Result<Vec<String>, Failure> {
-        let mut parts = Vec::new();
-        loop {
-            match self.pieces.get(self.at) {
-                Some((Kind::Word | Kind::Quoted, piece)) => parts.push(kept(piece)),
-                _ => return Err(self.wrong("a name")),
-            }
-            self.at += 1;
-            if self.symbol(".").is_err() {
-                return Ok(parts);
-            }
-        }
-    }
-
-    fn end(&self) -> Result<(), Failure> {
-        match self.pieces.get(self.at) {
-            None => Ok(()),
-            Some(_) => Err(self.wrong("the end")),
-        }
     }
 }
 
