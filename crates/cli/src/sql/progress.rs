@@ -71,7 +71,7 @@ async fn follow(client: &Client, request: Uuid, bar: &ProgressBar) {
 /// With the splits there are to read, where a statement reads files.
 fn style(counted: bool) -> ProgressStyle {
     let template = match counted {
-        true => "{elapsed:>4} {bar:16} {pos}/{len} splits  {wide_msg}",
+        true => "{elapsed:>4} [{bar:16}] {pos}/{len} splits  {wide_msg}",
         false => "{elapsed:>4} {spinner} {wide_msg}",
     };
     ProgressStyle::with_template(template)
