@@ -95,9 +95,18 @@ async fn small_files_and_deleted_rows_are_compacted() {
             &format!("select count(*) n, min(o_orderkey) a from ({rows})"),
         )
         .await;
-        let again = optimize(&cluster, "OPTIMIZE TABLE t;").await;
-        assert_eq!((again.before, again.bytes_before), (again.after, again.bytes_after), "nothing is left to do");
-        assert_eq!(again.before, done.after, "the figures are the table's");
+        // Files are grouped by the bytes that go in. What comes out may be so much smaller that two of them are joined the next time.
+        let mut last = done;
+        for turn in 0.. {
+            let again = optimize(&cluster, "OPTIMIZE TABLE t;").await;
+            assert_eq!(again.before, last.after, "the figures are the table's");
+            if (again.before, again.bytes_before) == (again.after, again.bytes_after) {
+                break;
+            }
+            assert!(turn < 2 && again.after < again.before, "it comes to an end: {again:?} after {last:?}");
+            last = again;
+        }
+        same(&cluster, &oracle, table, rows).await;
         // Deleted rows are a reason by themselves, and a condition leaves other files out.
         run(&cluster, "delete from t where o_orderkey = 40003 or o_orderkey = 40004").await;
         let left_out = optimize(&cluster, "optimize t where o_orderkey < 0").await;
