@@ -11,21 +11,22 @@ pub enum Piece<'a> {
 
 /// The piece that begins at the byte `start` or behind it, and the byte from which the next one may.
 pub fn next_piece(text: &str, start: usize) -> Option<(Piece<'_>, usize)> {
-    let rest = &text[start..];
-    let begins = start + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || c == ';').len());
-    if text[begins..].starts_with('\\') {
-        let line = text[begins..].lines().next().unwrap_or_default();
-        return Some((Piece::Command(line.trim_end()), begins + line.len()));
+    let begins = behind_blanks(text, start);
+    let mut at = begins;
+    // A command may follow lines of comment.
+    while let Some(comment) = text[at..].strip_prefix("--") {
+        let line = comment.find('\n')?;
+        at = behind_blanks(text, text.len() - comment.len() + line);
     }
-    if let Some(comment) = text[begins..].strip_prefix("--") {
-        // A command may follow a line of comment.
-        let behind = text.len() - comment.len() + comment.find('\n')?;
-        return match next_piece(text, behind)? {
-            found @ (Piece::Command(_), _) => Some(found),
-            (Piece::Statement(_), _) => next_statement(text, begins).map(|(found, end)| (Piece::Statement(found), end)),
-        };
+    if text[at..].starts_with('\\') {
+        let line = text[at..].lines().next().unwrap_or_default();
+        return Some((Piece::Command(line.trim_end()), at + line.len()));
     }
     next_statement(text, begins).map(|(found, end)| (Piece::Statement(found), end))
+}
+
+fn behind_blanks(text: &str, start: usize) -> usize {
+    text.len() - text[start..].trim_start_matches(|c: char| c.is_whitespace() || c == ';').len()
 }
 
 #[cfg(test)]
@@ -55,5 +56,13 @@ mod tests {
         assert_eq!(pieces(" ;; -- nothing"), [""; 0]);
         assert_eq!(pieces(""), [""; 0]);
         assert_eq!(pieces("select 1 \\d"), ["1:1 select 1 \\d"]);
+    }
+
+    #[test]
+    fn comments_may_be_long() {
+        let comment = "-- a line\n".repeat(300_000);
+        assert_eq!(pieces(&format!("{comment}\\x")), ["\\x"]);
+        assert_eq!(pieces(&format!("{comment}select 1")).len(), 1);
+        assert_eq!(pieces(&comment), [""; 0]);
     }
 }

@@ -19,18 +19,8 @@ pub struct Declared {
 impl Declared {
     /// Takes out of the statement what DataFusion refuses.
     pub fn take(statement: &mut ParsedStatement) -> Self {
-        let not_null = match statement {
-            ParsedStatement::Statement(statement) => match statement.as_ref() {
-                Statement::CreateTable(create) => create
-                    .columns
-                    .iter()
-                    .filter(|column| is_not_null(column))
-                    .map(|column| normal(&column.name))
-                    .collect(),
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
-        };
+        let columns = new_columns(statement).iter().filter(|column| is_not_null(column));
+        let not_null = columns.map(|column| normal(&column.name)).collect();
         Self { cluster_by: take_cluster_by(statement), not_null }
     }
 }
@@ -41,10 +31,17 @@ fn is_not_null(column: &ColumnDef) -> bool {
 
 /// Refuses options of the columns of a new table that are not kept.
 pub fn check_columns(statement: &ParsedStatement) -> Result<(), Failure> {
-    let ParsedStatement::Statement(statement) = statement else { return Ok(()) };
-    match statement.as_ref() {
-        Statement::CreateTable(create) => create.columns.iter().try_for_each(check_column),
-        _ => Ok(()),
+    new_columns(statement).iter().try_for_each(check_column)
+}
+
+/// Of a table that is created.
+fn new_columns(statement: &ParsedStatement) -> &[ColumnDef] {
+    match statement {
+        ParsedStatement::Statement(statement) => match statement.as_ref() {
+            Statement::CreateTable(create) => &create.columns,
+            _ => &[],
+        },
+        _ => &[],
     }
 }
 

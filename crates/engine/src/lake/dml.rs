@@ -165,8 +165,8 @@ impl Dml<'_> {
             Ok(column)
         });
         let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
-        // Of a query's columns it is chance whether they can be null; of declared ones it is said.
-        if !matches!(create.input.as_ref(), LogicalPlan::EmptyRelation(_)) && create.column_defaults.is_empty() {
+        // Of a query's columns it is chance whether they can be null: what was declared counts.
+        if !matches!(create.input.as_ref(), LogicalPlan::EmptyRelation(_)) {
             columns.iter_mut().for_each(allow_nulls);
             let not_null = |column: &&mut Column| self.declared.not_null.contains(&column.name);
             columns.iter_mut().filter(not_null).for_each(|column| column.nulls_allowed = false);

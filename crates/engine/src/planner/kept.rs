@@ -13,6 +13,7 @@ use crate::lake::Lakes;
 
 /// What is read quickly is worth it: beside a large scan planning is nothing, and plans over many files are large.
 const SCAN_BYTES_MAX: ByteSize = ByteSize::mib(64);
+const SCAN_FILES_MAX: u64 = 1000;
 
 /// A query's plan, and what it depends on.
 pub struct KeptPlan {
@@ -68,12 +69,10 @@ impl Planner {
 impl KeptPlan {
     /// `None`: it is no query, or one of those that are not kept.
     pub(super) fn of(planned: Planned, request: PlanRequest, world: World) -> Option<Self> {
-        match planned {
-            Planned::Query(query) if query.only_catalog_tables && query.scan_bytes <= SCAN_BYTES_MAX.0 => {
-                Some(Self { query, request, world })
-            }
-            _ => None,
-        }
+        let Planned::Query(query) = planned else { return None };
+        let files: u64 = query.pruned.iter().map(|scan| scan.files_left).sum();
+        let is_small = query.scan_bytes <= SCAN_BYTES_MAX.0 && files <= SCAN_FILES_MAX;
+        (query.only_catalog_tables && is_small).then_some(Self { query, request, world })
     }
 
     fn is_for(&self, other: &PlanRequest) -> bool {

@@ -128,9 +128,9 @@ async fn scanned(plan: &LogicalPlan, state: &SessionState) -> Result<Scanned, Fa
                 only_catalog_tables = false;
                 return Ok(TreeNodeRecursion::Continue);
             };
-            only_catalog_tables &= provider.downcast_ref::<LakeTable>().is_some();
-            if provider.downcast_ref::<LakeTable>().is_some() {
-                lakes.push((provider.clone(), scan.filters.clone()));
+            match provider.downcast_ref::<LakeTable>() {
+                Some(_) => lakes.push((provider.clone(), scan.filters.clone())),
+                None => only_catalog_tables = false,
             }
             tables.push(provider);
         }

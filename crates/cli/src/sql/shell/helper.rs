@@ -24,12 +24,8 @@ pub struct ShellHelper {
 }
 
 impl ShellHelper {
-    pub fn new(names: KnownNames, in_color: bool, line_empty: Rc<Cell<bool>>) -> Self {
-        Self { names, profiles: Vec::new(), files: FilenameCompleter::new(), in_color, line_empty }
-    }
-
-    pub fn set_profiles(&mut self, profiles: Vec<String>) {
-        self.profiles = profiles;
+    pub fn new(names: KnownNames, profiles: Vec<String>, in_color: bool, line_empty: Rc<Cell<bool>>) -> Self {
+        Self { names, profiles, files: FilenameCompleter::new(), in_color, line_empty }
     }
 }
 

@@ -34,7 +34,6 @@ pub enum Entered {
 enum Request {
     Text { prompt: String, initial: String, answer: oneshot::Sender<Entered> },
     Remember(String),
-    Profiles(Vec<String>),
 }
 
 /// The editor blocks while it waits for keys, so it has a thread of its own. The thread ends with the process: nothing
@@ -45,10 +44,9 @@ impl Keyboard {
     pub fn start(names: KnownNames, profiles: Vec<String>, in_color: bool) -> Result<Self, CommandError> {
         // Bounded by its user, who asks for the next text when the last one is answered.
         let (sender, requests) = mpsc::channel();
-        let serve = move || serve(&requests, names, in_color);
+        let serve = move || serve(&requests, names, profiles, in_color);
         let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(serve);
         thread.map_err(CommandError::doing("starting a thread for the terminal"))?;
-        let _ = sender.send(Request::Profiles(profiles));
         Ok(Self(sender))
     }
 
@@ -70,10 +68,10 @@ impl Keyboard {
 
 type TextEditor = Editor<ShellHelper, FileHistory>;
 
-fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, in_color: bool) {
+fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, profiles: Vec<String>, in_color: bool) {
     let history = history_file();
     let line_empty = Rc::new(Cell::new(true));
-    let mut editor = keeping_interrupts(|| new_editor(ShellHelper::new(names, in_color, line_empty.clone())));
+    let mut editor = keeping_interrupts(|| new_editor(ShellHelper::new(names, profiles, in_color, line_empty.clone())));
     if let (Ok(editor), Some(path)) = (&mut editor, &history) {
         // There is none the first time.
         let _ = editor.load_history(path);
@@ -92,12 +90,7 @@ fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, in_color: bool) 
                     let _ = editor.save_history(path);
                 }
             }
-            (Request::Profiles(profiles), Ok(editor)) => {
-                if let Some(helper) = editor.helper_mut() {
-                    helper.set_profiles(profiles);
-                }
-            }
-            (Request::Remember(_) | Request::Profiles(_), Err(_)) => {}
+            (Request::Remember(_), Err(_)) => {}
         }
     }
 }
