@@ -232,10 +232,13 @@ async fn what_may_not_be_written_is_refused_and_changes_nothing() {
     run(&cluster, "create table full (a int not null, b int) as select 1, 2").await;
     run(&cluster, "insert into full values (2, null)").await;
     assert_eq!(refused(&cluster, "insert into full values (null, 2)").await.sql_state.as_deref(), Some("23502"));
-    run(&cluster, "create table part (a int not null default 1, b int default 2) as select n_nationkey, 3 from nation")
-        .await;
-    run(&cluster, "insert into part (b) values (null)").await;
-    assert_eq!(refused(&cluster, "insert into part values (null, 2)").await.sql_state.as_deref(), Some("23502"));
+    run(
+        &cluster,
+        "create table declared (a int not null default 1, b int default 2) as select n_nationkey, 3 from nation",
+    )
+    .await;
+    run(&cluster, "insert into declared (b) values (null)").await;
+    assert_eq!(refused(&cluster, "insert into declared values (null, 2)").await.sql_state.as_deref(), Some("23502"));
 }
 
 /// What has parts, and types that Parquet or the catalog know by other names.
