@@ -32,6 +32,7 @@ mod interop;
 mod kills;
 mod lake;
 mod load;
+mod many_files;
 mod membership;
 mod merges;
 mod names;

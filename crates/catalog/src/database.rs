@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use crate::change_counter::{ChangeCounter, State};
 use crate::error::{CatalogError, Result};
 use crate::file_cache::FileCache;
+use crate::glance::{self, Loads};
 use crate::ids::{ColumnId, SnapshotId};
 use crate::pins::Pins;
 use crate::snapshot::{
@@ -36,6 +38,9 @@ pub(crate) struct Inner {
     counter: Option<ChangeCounter>,
     latest: Mutex<Option<(State, Arc<SnapshotView>)>>,
     pub(crate) files: Mutex<FileCache>,
+    pub(crate) loads: Mutex<Loads>,
+    /// Files of a table from which on a statement may have its own picked by the database.
+    pub(crate) glance_files_min: AtomicI64,
     /// The latest snapshot that anyone has seen: files are looked at only when they are at least that new.
     pub(crate) seen: Mutex<SnapshotId>,
     pub(crate) pins: Mutex<Pins>,
@@ -139,6 +144,8 @@ impl Database {
             counter,
             latest: Mutex::default(),
             files: Mutex::default(),
+            loads: Mutex::default(),
+            glance_files_min: AtomicI64::new(glance::FILES_MIN),
             seen: Mutex::new(SnapshotId(0)),
             pins: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
@@ -282,6 +289,8 @@ impl Database {
 
     /// Closes all connections. Handles that are left fail from then on.
     pub async fn close(&self) {
+        let mut loads = std::mem::take(&mut *self.inner.loads.lock());
+        loads.shutdown().await;
         self.inner.sql.close().await;
     }
 

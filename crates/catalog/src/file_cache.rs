@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
 use crate::database::Database;
 use crate::error::{CatalogError, Result};
 use crate::file_rows::read_statistics;
 use crate::files::{DataFile, FileFilter, TableStatistics};
+use crate::glance::Glance;
 use crate::ids::{ColumnId, SnapshotId, TableId};
 use crate::model::Table;
 use crate::prune::ColumnStatistics;
+use crate::selected_files::SelectedFiles;
 use crate::snapshot::{SnapshotView, latest};
 use crate::sql::{self, Tx, Value};
 use crate::table_files::TableFiles;
@@ -32,7 +36,16 @@ struct CachedTable {
     used: u64,
     /// As of the last look.
     count: usize,
-    files: Arc<RwLock<TableFiles>>,
+    files: Arc<Cached>,
+}
+
+#[derive(Default)]
+pub(crate) struct Cached {
+    files: RwLock<TableFiles>,
+    /// The list is or was in memory, so that little is to be read anew.
+    pub(crate) is_loaded: AtomicBool,
+    pub(crate) is_loading: AtomicBool,
+    pub(crate) glance: Mutex<Option<Arc<Glance>>>,
 }
 
 impl Database {
@@ -42,6 +55,21 @@ impl Database {
         let mut columns: Vec<_> = filter.ranges.iter().map(|range| range.column).collect();
         columns.extend(&filter.statistics);
         self.with_files(view, table, &columns, |files| files.select(table, view.snapshot.id, filter)).await?
+    }
+
+    /// The same files without their statistics, and many of them without a copy of each.
+    pub async fn select_files(
+        &self,
+        view: &SnapshotView,
+        table: TableId,
+        filter: &FileFilter,
+    ) -> Result<SelectedFiles> {
+        let table = view.table_by_id(table)?;
+        if let Some(few) = self.glance(view, table, filter).await? {
+            return Ok(few);
+        }
+        let columns: Vec<_> = filter.ranges.iter().map(|range| range.column).collect();
+        self.with_files(view, table, &columns, |files| files.select_shared(table, view.snapshot.id, filter)).await?
     }
 
     /// What is known of columns in each of these files. Columns that are in memory are looked up there; of the others only
@@ -54,6 +82,14 @@ impl Database {
         columns: &[ColumnId],
     ) -> Result<Vec<Vec<ColumnStatistics>>> {
         let table = view.table_by_id(table)?;
+        if files.len() <= FEW_FILES_MAX && self.glanced(view, table.id).is_some() {
+            let found = read_statistics(&mut self.inner.sql.read().await?, table, files, columns).await?;
+            let of_file = |file: &DataFile| {
+                let of_column = |id: &ColumnId| found.get(&(file.id, *id)).cloned().unwrap_or_default();
+                columns.iter().map(of_column).collect()
+            };
+            return Ok(files.iter().map(of_file).collect());
+        }
         let (missing, count) = self
             .with_files(view, table, &[], |known| {
                 let missing = columns.iter().copied().filter(|id| !known.has_column(table, *id));
@@ -88,6 +124,11 @@ impl Database {
         columns: &[ColumnId],
     ) -> Result<TableStatistics> {
         let table = view.table_by_id(table)?;
+        if columns.is_empty()
+            && let Some(glance) = self.glanced(view, table.id)
+        {
+            return Ok(glance.sum.clone());
+        }
         self.with_files(view, table, columns, |files| files.statistics(view.snapshot.id, columns)).await
     }
 
@@ -100,10 +141,14 @@ impl Database {
         columns: &[ColumnId],
     ) -> Result<Vec<Option<u64>>> {
         let table = view.table_by_id(table)?;
+        if let Some(glance) = self.glanced(view, table.id) {
+            let of = |id: &ColumnId| glance.distinct.of(view.snapshot.id, *id, glance.sum.rows);
+            return Ok(columns.iter().map(of).collect());
+        }
         self.with_files(view, table, &[], |files| files.distinct_counts(view.snapshot.id, columns)).await
     }
 
-    async fn with_files<T>(
+    pub(crate) async fn with_files<T>(
         &self,
         view: &SnapshotView,
         table: &Table,
@@ -113,13 +158,13 @@ impl Database {
         let newest = view.snapshot.id.max(*self.inner.seen.lock());
         let cached = self.inner.files.lock().get(table.id);
         {
-            let files = cached.read().await;
+            let files = cached.files.read().await;
             if table.inlined_tables.is_empty() && files.covers(newest, table, columns) {
                 files.refuse_inlined_deletes(table, view.snapshot.id)?;
                 return Ok(look(&files));
             }
         }
-        let mut files = cached.write().await;
+        let mut files = cached.files.write().await;
         let mut tx = self.inner.sql.read().await?;
         self.refuse_inlined(&mut tx, table, view.snapshot.id).await?;
         let latest = latest(&mut tx).await?;
@@ -128,12 +173,14 @@ impl Database {
         drop(tx);
         files.refuse_inlined_deletes(table, view.snapshot.id)?;
         let files = files.downgrade();
+        cached.is_loaded.store(true, Ordering::Release);
+        *cached.glance.lock() = None;
         self.inner.files.lock().put(table.id, files.len());
         Ok(look(&files))
     }
 
     /// DuckDB may keep rows in the metadata database. We do not read those.
-    async fn refuse_inlined(&self, tx: &mut Tx, table: &Table, at: SnapshotId) -> Result<()> {
+    pub(crate) async fn refuse_inlined(&self, tx: &mut Tx, table: &Table, at: SnapshotId) -> Result<()> {
         for name in &table.inlined_tables {
             let sql = format!(
                 "SELECT row_id FROM {} WHERE begin_snapshot <= $1 AND (end_snapshot IS NULL OR end_snapshot > $1) LIMIT 1",
@@ -147,7 +194,7 @@ impl Database {
     }
 
     /// The first snapshot from which on DuckDB keeps positions of deleted rows in the metadata database.
-    async fn inlined_deletes_from(&self, tx: &mut Tx, table: TableId) -> Result<Option<SnapshotId>> {
+    pub(crate) async fn inlined_deletes_from(&self, tx: &mut Tx, table: TableId) -> Result<Option<SnapshotId>> {
         let name = format!("ducklake_inlined_delete_{table}");
         let sql = match self.inner.sql.is_postgres() {
             true => "SELECT 1::bigint FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
@@ -168,7 +215,7 @@ impl Database {
 }
 
 impl FileCache {
-    fn get(&mut self, table: TableId) -> Arc<RwLock<TableFiles>> {
+    pub(crate) fn get(&mut self, table: TableId) -> Arc<Cached> {
         self.tick += 1;
         let fresh = || CachedTable { used: 0, count: 0, files: Arc::default() };
         let cached = self.tables.entry(table).or_insert_with(fresh);

@@ -10,7 +10,7 @@ use crate::model::{Place, Table};
 
 pub(crate) const ALIVE: i64 = i64::MAX;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct FileList {
     /// By ascending id.
     entries: Vec<Entry>,
@@ -24,6 +24,7 @@ pub(crate) struct FileList {
     deletes: HashMap<i64, Vec<DeleteEntry>>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) id: i64,
     pub(crate) begin: i64,
@@ -38,13 +39,14 @@ pub(crate) struct Entry {
     path_is_relative: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Extra {
     pub(crate) mapping_id: Option<i64>,
     pub(crate) partial_max: Option<i64>,
     pub(crate) not_readable: Option<&'static str>,
 }
 
+#[derive(Clone)]
 pub(crate) struct DeleteEntry {
     pub(crate) id: i64,
     pub(crate) begin: i64,
@@ -170,34 +172,45 @@ impl FileList {
             && self.delete_at(file, snapshot).is_none_or(|delete| delete.is_parquet && !later(delete.partial_max))
     }
 
-    /// As readers see it, without statistics.
-    pub(crate) fn data_file(&self, table: &Table, file: &Entry, snapshot: SnapshotId) -> Result<DataFile> {
-        let later = |partial_max: Option<i64>| partial_max.filter(|max| *max > snapshot.0).map(|_| snapshot);
-        let extra = self.extras.get(&file.id);
-        if let Some(why) = extra.and_then(|extra| extra.not_readable) {
+    pub(crate) fn entry(&self, place: usize) -> &Entry {
+        &self.entries[place]
+    }
+
+    /// Whether there is more to know of a file than its own numbers tell.
+    pub(crate) fn is_special(&self, file: &Entry, snapshot: SnapshotId) -> bool {
+        self.extras.contains_key(&file.id) || self.delete_at(file, snapshot).is_some()
+    }
+
+    /// Fails over a file that cannot be read.
+    pub(crate) fn check_readable(&self, table: &Table, file: &Entry, snapshot: SnapshotId) -> Result<()> {
+        if let Some(why) = self.extras.get(&file.id).and_then(|extra| extra.not_readable) {
             return Err(CatalogError::NotSupported(format!("table \"{}\" has files that are {why}", table.name)));
         }
-        let delete_file = match self.delete_at(file, snapshot) {
-            Some(delete) if !delete.is_parquet => {
-                let message = format!("table \"{}\" has deletion vectors, which cannot be read", table.name);
-                return Err(CatalogError::NotSupported(message));
-            }
-            Some(delete) => Some(DeleteFile {
-                id: DeleteFileId(delete.id),
-                path: delete.path.under(&table.location),
-                delete_count: delete.delete_count,
-                size_bytes: delete.size_bytes,
-                footer_size_bytes: delete.footer_size_bytes,
-                snapshot_filter: later(delete.partial_max),
-            }),
-            None => None,
-        };
+        if self.delete_at(file, snapshot).is_some_and(|delete| !delete.is_parquet) {
+            let message = format!("table \"{}\" has deletion vectors, which cannot be read", table.name);
+            return Err(CatalogError::NotSupported(message));
+        }
+        Ok(())
+    }
+
+    /// As readers see it, without statistics. Whether it can be read is for [`Self::check_readable`] to tell.
+    pub(crate) fn data_file(&self, table: &Table, file: &Entry, snapshot: SnapshotId) -> DataFile {
+        let later = |partial_max: Option<i64>| partial_max.filter(|max| *max > snapshot.0).map(|_| snapshot);
+        let extra = self.extras.get(&file.id);
+        let delete_file = self.delete_at(file, snapshot).map(|delete| DeleteFile {
+            id: DeleteFileId(delete.id),
+            path: delete.path.under(&table.location),
+            delete_count: delete.delete_count,
+            size_bytes: delete.size_bytes,
+            footer_size_bytes: delete.footer_size_bytes,
+            snapshot_filter: later(delete.partial_max),
+        });
         let start = file.path_start as usize;
         let path = &self.paths[start..start + usize::from(file.path_length)];
-        Ok(DataFile {
+        DataFile {
             id: DataFileId(file.id),
             path: match file.path_is_relative {
-                true => format!("{}{path}", table.location),
+                true => [&table.location, path].concat(),
                 false => path.to_owned(),
             },
             record_count: file.record_count,
@@ -209,7 +222,7 @@ impl FileList {
             mapping_id: extra.and_then(|extra| extra.mapping_id),
             delete_file,
             statistics: Vec::new(),
-        })
+        }
     }
 }
 
@@ -217,6 +230,6 @@ fn known(value: i64) -> Option<i64> {
     (value >= 0).then_some(value)
 }
 
-fn too_many() -> CatalogError {
+pub(crate) fn too_many() -> CatalogError {
     CatalogError::NotSupported("a table has too many files or too long paths".to_owned())
 }

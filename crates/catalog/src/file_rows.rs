@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::file_list::{ALIVE, DeleteEntry, Extra, FileList};
 use crate::files::DataFile;
 use crate::ids::{ColumnId, DataFileId, TableId};
-use crate::model::{Place, Table};
+use crate::model::{Column, Place, Table};
 use crate::packed::{Asked, PackedList, PackedRow, all_packed};
 use crate::prune::ColumnStatistics;
 use crate::sql::{Row, Sql, Tx, Value};
@@ -165,6 +165,38 @@ pub(crate) async fn read_column(
     all_packed(sql, tx, asked, empty).await
 }
 
+/// Files of these ids; what is special about some is to be read.
+pub(crate) async fn read_files_of(tx: &mut Tx, table: TableId, ids: &[i64]) -> Result<FileList> {
+    let mut files = FileList::default();
+    let columns = <FileRow<'_> as PackedRow<'_>>::COLUMNS.join(", ");
+    let sql = format!(
+        "SELECT {columns} FROM ducklake_data_file WHERE table_id = $1 AND data_file_id IN ({}) ORDER BY data_file_id",
+        list_of(ids)
+    );
+    tx.each("reading data files", &sql, &[Value::int(table.0)], |row| files.push(FileRow::read(&row)?)).await?;
+    Ok(files)
+}
+
+/// A column's statistics in files of these ids.
+pub(crate) async fn read_column_of(tx: &mut Tx, table: TableId, column: &Column, ids: &[i64]) -> Result<ColumnPart> {
+    let mut part = ColumnPart { files: Vec::new(), statistics: StatisticsColumn::new(column.column_type.clone()) };
+    let columns = <ColumnRow<'_> as PackedRow<'_>>::COLUMNS.join(", ");
+    let sql = format!(
+        "SELECT {columns} FROM ducklake_file_column_stats \
+         WHERE table_id = $1 AND column_id = $2 AND data_file_id IN ({}) ORDER BY data_file_id",
+        list_of(ids)
+    );
+    let args = [Value::int(table.0), Value::int(column.id.0)];
+    tx.each("reading column statistics", &sql, &args, |row| part.take(ColumnRow::read(&row)?)).await?;
+    Ok(part)
+}
+
+/// An SQL list, never empty: no id is below 0.
+fn list_of(ids: &[i64]) -> String {
+    let texts: Vec<_> = ids.iter().map(i64::to_string).collect();
+    if texts.is_empty() { "-1".to_owned() } else { texts.join(",") }
+}
+
 /// What is to know of the list's special files.
 pub(crate) async fn read_extras(tx: &mut Tx, files: &mut FileList) -> Result<()> {
     let special = std::mem::take(&mut files.special);
@@ -200,18 +232,7 @@ pub(crate) async fn read_deletes_and_ends(
     synced: i64,
     files: &mut FileList,
 ) -> Result<()> {
-    tx.each(
-        "reading delete files",
-        "SELECT delete_file_id, begin_snapshot, end_snapshot, data_file_id, path, path_is_relative, delete_count, \
-         file_size_bytes, footer_size, partial_max, format FROM ducklake_delete_file \
-         WHERE table_id = $1 AND delete_file_id >= $2 ORDER BY delete_file_id",
-        &[Value::int(table.0), Value::int(from)],
-        |row| {
-            files.add_delete(row.int(3)?, read_delete(&row)?);
-            Ok(())
-        },
-    )
-    .await?;
+    read_deletes(tx, "delete_file_id >= $2", &[Value::int(table.0), Value::int(from)], files).await?;
     let ended = [Value::int(table.0), Value::int(synced)];
     let sql = "SELECT data_file_id, end_snapshot FROM ducklake_data_file WHERE table_id = $1 AND end_snapshot > $2";
     tx.each("reading removed files", sql, &ended, |row| {
@@ -223,6 +244,25 @@ pub(crate) async fn read_deletes_and_ends(
                WHERE table_id = $1 AND end_snapshot > $2";
     tx.each("reading replaced delete files", sql, &ended, |row| {
         files.end_delete(row.int(0)?, row.int(1)?, row.int(2)?);
+        Ok(())
+    })
+    .await
+}
+
+/// The delete files of data files of these ids.
+pub(crate) async fn read_deletes_of(tx: &mut Tx, table: TableId, ids: &[i64], files: &mut FileList) -> Result<()> {
+    read_deletes(tx, &format!("data_file_id IN ({})", list_of(ids)), &[Value::int(table.0)], files).await
+}
+
+/// `condition`: beside that of the table, which is the first argument.
+async fn read_deletes(tx: &mut Tx, condition: &str, args: &[Value], files: &mut FileList) -> Result<()> {
+    let sql = format!(
+        "SELECT delete_file_id, begin_snapshot, end_snapshot, data_file_id, path, path_is_relative, delete_count, \
+         file_size_bytes, footer_size, partial_max, format FROM ducklake_delete_file \
+         WHERE table_id = $1 AND {condition} ORDER BY delete_file_id"
+    );
+    tx.each("reading delete files", &sql, args, |row| {
+        files.add_delete(row.int(3)?, read_delete(&row)?);
         Ok(())
     })
     .await

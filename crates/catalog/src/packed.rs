@@ -64,34 +64,41 @@ pub(crate) async fn all_packed<L: PackedList>(
     asked: Asked,
     empty: impl Fn() -> L,
 ) -> Result<L> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let keys = asked.keys.clone();
-    let wanted = if keys.end.saturating_sub(keys.start) < SHARED_KEYS_MIN { 1 } else { processors.min(READERS_MAX) };
-    let others = (1..wanted).map(|_| tokio::time::timeout(READER_WAIT_MAX, sql.read()));
-    let others = futures::future::join_all(others).await;
-    let others: Vec<Tx> = others.into_iter().flatten().flatten().collect();
-    let readers = others.len() as i64 + 1;
-    let share = (keys.end - keys.start).div_euclid(readers);
-    let part = |index: i64| {
-        let end = if index + 1 == readers { keys.end } else { keys.start + (index + 1) * share };
-        Asked { keys: keys.start + index * share..end, ..asked.clone() }
-    };
+    let others = further_readers(sql, &asked.keys).await;
+    let mut parts = parts(&asked.keys, others.len() + 1).into_iter().map(|keys| Asked { keys, ..asked.clone() });
+    let first = parts.next().unwrap_or_else(|| asked.clone());
     // Tasks of their own, so that what is read is also unpacked at the same time.
     let mut tasks = JoinSet::new();
-    for (mut tx, index) in others.into_iter().zip(1..) {
-        let (asked, list) = (part(index), empty());
-        tasks.spawn(async move { Ok((index, collect(&mut tx, asked, list).await?)) });
+    for (index, (mut tx, part)) in others.into_iter().zip(parts).enumerate() {
+        let list = empty();
+        tasks.spawn(async move { Ok((index, collect(&mut tx, part, list).await?)) });
     }
-    let mut list = collect(tx, part(0), empty()).await?;
-    let mut parts = Vec::new();
+    let mut list = collect(tx, first, empty()).await?;
+    let mut lists = Vec::new();
     while let Some(done) = tasks.join_next().await {
-        let done: Result<(i64, L)> =
+        let done: Result<(usize, L)> =
             done.map_err(|error| CatalogError::Corrupt(format!("{}: {error}", asked.doing)))?;
-        parts.push(done?);
+        lists.push(done?);
     }
-    parts.sort_by_key(|(index, _)| *index);
-    parts.into_iter().try_for_each(|(_, part)| list.append(part))?;
+    lists.sort_by_key(|(index, _)| *index);
+    lists.into_iter().try_for_each(|(_, part)| list.append(part))?;
     Ok(list)
+}
+
+/// Connections that read a list beside the one that is there: none for a short one, and none where others have them.
+pub(crate) async fn further_readers(sql: &Sql, keys: &Range<i64>) -> Vec<Tx> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = if keys.end.saturating_sub(keys.start) < SHARED_KEYS_MIN { 1 } else { processors.min(READERS_MAX) };
+    let others = (1..wanted).map(|_| tokio::time::timeout(READER_WAIT_MAX, sql.read()));
+    futures::future::join_all(others).await.into_iter().flatten().flatten().collect()
+}
+
+/// Keys in as many parts as there are readers.
+pub(crate) fn parts(keys: &Range<i64>, readers: usize) -> Vec<Range<i64>> {
+    let readers = readers.max(1) as i64;
+    let share = (keys.end - keys.start).div_euclid(readers);
+    let end = |index: i64| if index == readers { keys.end } else { keys.start + index * share };
+    (0..readers).map(|index| end(index)..end(index + 1)).collect()
 }
 
 async fn collect<L: PackedList>(tx: &mut Tx, asked: Asked, mut list: L) -> Result<L> {

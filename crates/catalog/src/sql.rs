@@ -39,6 +39,7 @@ pub(crate) enum Sql {
 pub(crate) enum Value {
     Int(Option<i64>),
     Bool(Option<bool>),
+    Float(f64),
     Text(Option<String>),
     Uuid(String),
     Moment(String),
@@ -358,6 +359,7 @@ fn bind_sqlite<'q>(query: SqliteQuery<'q>, args: &[Value]) -> SqliteQuery<'q> {
     args.iter().fold(query, |query, value| match value {
         Value::Int(value) => query.bind(*value),
         Value::Bool(value) => query.bind(value.map(i64::from)),
+        Value::Float(value) => query.bind(*value),
         Value::Text(value) => query.bind(value.clone()),
         Value::Uuid(value) | Value::Moment(value) => query.bind(value.clone()),
     })
@@ -367,6 +369,7 @@ fn bind_postgres<'q>(query: PostgresQuery<'q>, args: &[Value]) -> PostgresQuery<
     args.iter().fold(query, |query, value| match value {
         Value::Int(value) => query.bind(*value),
         Value::Bool(value) => query.bind(*value),
+        Value::Float(value) => query.bind(*value),
         Value::Text(value) => query.bind(value.clone()),
         Value::Uuid(value) | Value::Moment(value) => query.bind(value.clone()),
     })

@@ -8,26 +8,32 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::changes::Changes;
 use crate::error::{CatalogError, Result};
-use crate::file_list::FileList;
-use crate::file_rows::{read_column, read_deletes_and_ends, read_extras, read_files};
+use crate::file_list::{Entry, FileList, too_many};
+use crate::file_rows::{ColumnPart, read_column, read_deletes_and_ends, read_extras, read_files};
 use crate::files::{DataFile, FileFilter, TableStatistics};
 use crate::ids::{ColumnId, DataFileId, SnapshotId, TableId};
 use crate::model::Table;
 use crate::prune::ColumnStatistics;
+use crate::selected_files::SelectedFiles;
 use crate::sketches::DistinctCounts;
 use crate::snapshot::Snapshot;
 use crate::sql::{Sql, Tx, Value};
 use crate::statistics_column::{StatisticsColumn, StatisticsSum};
 use crate::sum_cache::SumCache;
 
+/// So many selected files are copied; of more, the list is shared.
+const COPIED_MAX: usize = 1000;
+
 #[derive(Default)]
 pub(crate) struct TableFiles {
     /// The snapshot up to which this is complete, and its next file id.
     synced: Option<(SnapshotId, i64)>,
-    files: FileList,
+    /// Shared with statements that read many of them: changed in place only when there are none.
+    files: Arc<FileList>,
     columns: HashMap<ColumnId, StatisticsColumn>,
     distinct: DistinctCounts,
     /// The last snapshot that changed the table's files.
@@ -38,6 +44,11 @@ pub(crate) struct TableFiles {
 }
 
 impl TableFiles {
+    /// Some files and what is known of them in these columns, to select from; not to be brought up to date.
+    pub(crate) fn of_some(files: FileList, columns: HashMap<ColumnId, StatisticsColumn>) -> Self {
+        Self { files: Arc::new(files), columns, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
@@ -123,21 +134,22 @@ impl TableFiles {
         new: Range<i64>,
     ) -> Result<()> {
         let came = read_files(sql, tx, table, new.clone()).await?;
-        match self.files.len() {
+        let files = Arc::make_mut(&mut self.files);
+        match files.len() {
             0 => {
-                self.files = came;
-                self.files.trim();
+                *files = came;
+                files.trim();
             }
-            _ => self.files.append(came)?,
+            _ => files.append(came)?,
         }
-        read_extras(tx, &mut self.files).await?;
+        read_extras(tx, files).await?;
         self.sums = SumCache::default();
         let mut columns = std::mem::take(&mut self.columns);
         for (id, column) in &mut columns {
             self.load_column(sql, tx, table, *id, column, new.clone()).await?;
         }
         self.columns = columns;
-        read_deletes_and_ends(tx, table, new.start, synced.0, &mut self.files).await?;
+        read_deletes_and_ends(tx, table, new.start, synced.0, Arc::make_mut(&mut self.files)).await?;
         self.changed = self.files.last_change();
         self.distinct = DistinctCounts::read(tx, table).await?;
         Ok(())
@@ -153,18 +165,9 @@ impl TableFiles {
         column: &mut StatisticsColumn,
         files: Range<i64>,
     ) -> Result<()> {
-        let mut part = read_column(sql, tx, table, id, &column.column_type, files).await?;
         let first = column.len();
-        if self.files.ids().skip(first).eq(part.files.iter().copied()) {
-            column.append(part.statistics);
-        } else {
-            column.resize(self.files.len());
-            for (from, file) in part.files.iter().enumerate() {
-                if let Some(at) = self.files.place_of(*file) {
-                    column.move_from(at, &mut part.statistics, from);
-                }
-            }
-        }
+        let part = read_column(sql, tx, table, id, &column.column_type, files).await?;
+        add_to_column(&self.files, column, part);
         if first == 0 {
             column.trim();
         }
@@ -172,20 +175,42 @@ impl TableFiles {
     }
 
     pub(crate) fn select(&self, table: &Table, snapshot: SnapshotId, filter: &FileFilter) -> Result<Vec<DataFile>> {
-        let ranges: Vec<_> =
-            filter.ranges.iter().filter_map(|r| Some((self.columns.get(&r.column)?, &r.test))).collect();
         let shown: Vec<_> = filter.statistics.iter().map(|id| self.columns.get(id)).collect();
-        let files = self
-            .files
-            .alive(snapshot)
-            .filter(|(at, file)| ranges.iter().all(|(column, test)| column.may_match(*at, file.record_count, test)));
-        files
+        self.chosen(snapshot, filter)
             .map(|(at, file)| {
-                let mut file = self.files.data_file(table, file, snapshot)?;
+                self.files.check_readable(table, file, snapshot)?;
+                let mut file = self.files.data_file(table, file, snapshot);
                 file.statistics = shown.iter().map(|c| c.map_or_else(Default::default, |c| c.get(at))).collect();
                 Ok(file)
             })
             .collect()
+    }
+
+    /// The same files, without statistics, and many of them without a copy of each.
+    pub(crate) fn select_shared(
+        &self,
+        table: &Arc<Table>,
+        snapshot: SnapshotId,
+        filter: &FileFilter,
+    ) -> Result<SelectedFiles> {
+        let mut places = Vec::new();
+        for (at, file) in self.chosen(snapshot, filter) {
+            self.files.check_readable(table, file, snapshot)?;
+            places.push(u32::try_from(at).map_err(|_| too_many())?);
+        }
+        let few = places.len() <= COPIED_MAX;
+        let selected = SelectedFiles::shared(self.files.clone(), table.clone(), snapshot, places);
+        // A statement that has few of them does not keep the list from being changed in place.
+        Ok(if few { selected.to_vec().into() } else { selected })
+    }
+
+    fn chosen<'a>(&'a self, snapshot: SnapshotId, filter: &'a FileFilter) -> impl Iterator<Item = (usize, &'a Entry)> {
+        let ranges: Vec<_> =
+            filter.ranges.iter().filter_map(|r| Some((self.columns.get(&r.column)?, &r.test))).collect();
+        let alive = self.files.alive(snapshot);
+        alive.filter(move |(at, file)| {
+            ranges.iter().all(|(column, test)| column.may_match(*at, file.record_count, test))
+        })
     }
 
     pub(crate) fn statistics(&self, snapshot: SnapshotId, columns: &[ColumnId]) -> TableStatistics {
@@ -224,6 +249,19 @@ impl TableFiles {
             sum.add(&column.map_or_else(Default::default, |column| column.get(at)), file.record_count);
         }
         sum.finish()
+    }
+}
+
+/// Adds what was read of a column to what is known of the list's files, of which it has none yet.
+pub(crate) fn add_to_column(files: &FileList, column: &mut StatisticsColumn, mut part: ColumnPart) {
+    if files.ids().skip(column.len()).eq(part.files.iter().copied()) {
+        return column.append(part.statistics);
+    }
+    column.resize(files.len());
+    for (from, file) in part.files.iter().enumerate() {
+        if let Some(at) = files.place_of(*file) {
+            column.move_from(at, &mut part.statistics, from);
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::model::{Contents, Table};
 use crate::pins::Pin;
 use crate::prune::ColumnStatistics;
 use crate::scalar::Scalar;
+use crate::selected_files::SelectedFiles;
 use crate::sketches::{NewSketches, read_for_copy};
 use crate::snapshot::{DroppedSchema, DroppedTable, SnapshotView};
 use crate::statistics_column::StatisticsSum;
@@ -170,6 +171,14 @@ impl Transaction {
             statistics: filter.statistics.iter().map(|id| statistics_of(row, shape, *id)).collect(),
         }));
         Ok(files)
+    }
+
+    /// The same files without their statistics, and many of them without a copy of each where the transaction changes none.
+    pub async fn select_files(&self, table: TableId, filter: &FileFilter) -> Result<SelectedFiles> {
+        if !self.data.contains_key(&table) && self.base.tables.contains_key(&table) {
+            return self.database.select_files(&self.base, table, filter).await;
+        }
+        Ok(self.files(table, filter).await?.into())
     }
 
     /// What is known of columns in each of these files, which may be the transaction's own.

@@ -17,8 +17,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
 
+use crate::lake::ManyFiles;
+
 /// Scans of more files are left as they are: that many pieces even out by themselves, and their footers may not be cached.
-const FILES_MAX: usize = 1000;
+pub const FILES_MAX: usize = 1000;
 const FOOTERS_AT_ONCE: usize = 32;
 
 /// Deals the scans of a plan anew where the order and place of their rows mean nothing.
@@ -51,7 +53,7 @@ fn movable_scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     let parquet = config.file_source().downcast_ref::<ParquetSource>().is_some();
     // Cutting them into partitions cuts fewer of them than there are partitions. Very many are not even copied.
     let pieces: usize = config.file_groups.iter().map(FileGroup::len).sum();
-    let few = pieces <= FILES_MAX + config.file_groups.len();
+    let few = pieces <= FILES_MAX + config.file_groups.len() && !config.file_groups.iter().any(ManyFiles::are_in);
     (free && parquet && few && config.file_groups.len() > 1).then_some(config)
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::error::Result;
 use datafusion_proto::protobuf;
@@ -11,12 +12,14 @@ use prost::Message;
 use super::malformed;
 use super::splits::Splits;
 use crate::errors::to_failure;
-use crate::lake::DeletedRows;
+use crate::lake::{DeletedRows, ListedFile, ManyFiles};
 
 /// Splits of one partition with so many bytes are packed.
 const PACKED_BYTES_MIN: usize = 64 << 10;
 /// Of packed splits, before.
 const UNPACKED_BYTES_MAX: usize = 2 << 30;
+/// Files of one message among those of a partition that has very many.
+const LISTED_FILES: usize = 8192;
 
 /// A file group, and the delete files of its files: DataFusion's message drops what it does not know of a file.
 #[derive(Clone, PartialEq, Message)]
@@ -34,6 +37,29 @@ struct SplitsMessage {
     /// Its size before.
     #[prost(uint64, tag = "5")]
     plain_bytes: u64,
+    /// In place of a group: files of which no more than this is known.
+    #[prost(message, optional, tag = "6")]
+    listed: Option<ListedMessage>,
+    /// In place of all else: messages of `listed`, one after another, each packed by itself.
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    lists: Vec<Vec<u8>>,
+}
+
+/// Files of one table, in their order.
+#[derive(Clone, PartialEq, Message)]
+struct ListedMessage {
+    /// With which all paths begin.
+    #[prost(string, tag = "1")]
+    directory: String,
+    #[prost(string, repeated, tag = "2")]
+    names: Vec<String>,
+    #[prost(uint64, repeated, tag = "3")]
+    sizes: Vec<u64>,
+    /// The catalog's numbers; none, or of all.
+    #[prost(int64, repeated, tag = "4")]
+    numbers: Vec<i64>,
+    #[prost(message, repeated, tag = "5")]
+    deletes: Vec<DeletesMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -64,6 +90,68 @@ pub(super) fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
     let group = group.map_err(|error| to_failure(&error))?;
     let message = SplitsMessage { group: Some(group), deletes, ..SplitsMessage::default() }.encode_to_vec();
     pack(message).map_err(|error| Failure::internal(format!("packing splits: {error}")))
+}
+
+/// In lists of some thousand files each, so that no more of them are there in full at a time.
+pub(super) fn encode_many(files: &ManyFiles) -> Result<Vec<u8>, Failure> {
+    let lists = (0..files.len()).step_by(LISTED_FILES).map(|start| {
+        let end = files.len().min(start + LISTED_FILES);
+        let listed = list(files.listed(start..end)).map_err(|error| to_failure(&error))?;
+        let message = SplitsMessage { listed: Some(listed), ..SplitsMessage::default() }.encode_to_vec();
+        pack(message).map_err(|error| Failure::internal(format!("packing splits: {error}")))
+    });
+    let lists = lists.collect::<Result<_, _>>()?;
+    Ok(SplitsMessage { lists, ..SplitsMessage::default() }.encode_to_vec())
+}
+
+fn list(files: impl Iterator<Item = Result<ListedFile>>) -> Result<ListedMessage> {
+    let mut message = ListedMessage::default();
+    for (place, file) in files.enumerate() {
+        let file = file?;
+        message.names.push(file.path);
+        message.sizes.push(file.size_bytes);
+        message.numbers.extend(file.number);
+        message.deletes.extend(file.deleted.map(|rows| DeletesMessage { file: place as u32, rows: Some(rows) }));
+    }
+    let mut directory = message.names.first().map_or("", |name| directory_of(name)).to_owned();
+    for name in &message.names {
+        while !name.starts_with(&directory) {
+            directory.truncate(directory_of(&directory[..directory.len() - 1]).len());
+        }
+    }
+    message.names.iter_mut().for_each(|name| drop(name.drain(..directory.len())));
+    message.directory = directory;
+    Ok(message)
+}
+
+/// With its `/`; empty for a name without any.
+fn directory_of(path: &str) -> &str {
+    path.rfind('/').map_or("", |at| &path[..=at])
+}
+
+fn splits_of_list(message: ListedMessage, splits: &mut Vec<PartitionedFile>) -> Result<()> {
+    let ListedMessage { directory, names, sizes, numbers, deletes } = message;
+    let is_whole = names.len() == sizes.len() && (numbers.is_empty() || numbers.len() == names.len());
+    if !is_whole {
+        return Err(malformed("a list of files with parts of different lengths"));
+    }
+    let first = splits.len();
+    for (at, (name, size_bytes)) in names.into_iter().zip(sizes).enumerate() {
+        let (path, number) = ([directory.as_str(), &name].concat(), numbers.get(at).copied());
+        splits.push(ListedFile { path, size_bytes, deleted: None, number }.split()?);
+    }
+    add_deletes(deletes, &mut splits[first..])
+}
+
+fn add_deletes(deletes: Vec<DeletesMessage>, splits: &mut [PartitionedFile]) -> Result<()> {
+    for deletes in deletes {
+        let split = splits.get_mut(deletes.file as usize);
+        let (Some(split), Some(rows)) = (split, deletes.rows) else {
+            return Err(malformed("deleted rows of no file"));
+        };
+        split.extensions.insert(rows);
+    }
+    Ok(())
 }
 
 pub(super) fn encode_parts(parts: &Range<usize>) -> Vec<u8> {
@@ -98,15 +186,18 @@ pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
             let number = |part: u64| usize::try_from(part).map_err(malformed);
             return Ok(Splits::Parts(number(first)?..number(end)?));
         }
+        if !message.lists.is_empty() {
+            let mut files = Vec::new();
+            for list in &message.lists {
+                let list = unpack(SplitsMessage::decode(list.as_slice()).map_err(malformed)?)?;
+                let listed = list.listed.ok_or_else(|| malformed("a list without files"))?;
+                splits_of_list(listed, &mut files)?;
+            }
+            return Ok(Splits::Files(FileGroup::new(files)));
+        }
         let group = message.group.ok_or_else(|| malformed("splits without files"))?;
         let mut files = FileGroup::try_from(&group)?.into_inner();
-        for deletes in message.deletes {
-            let file = files.get_mut(deletes.file as usize);
-            let (Some(file), Some(rows)) = (file, deletes.rows) else {
-                return Err(malformed("deleted rows of no file"));
-            };
-            file.extensions.insert(rows);
-        }
+        add_deletes(message.deletes, &mut files)?;
         Ok(Splits::Files(FileGroup::new(files)))
     };
     decode().map_err(|error| to_failure(&error))
@@ -114,8 +205,6 @@ pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::datasource::listing::PartitionedFile;
-
     use super::*;
 
     #[test]

@@ -17,8 +17,9 @@ use datafusion::physical_plan::{
 };
 use frazil_common::Failure;
 
-use super::split_messages::{encode_files, encode_parts};
+use super::split_messages::{encode_files, encode_many, encode_parts};
 use crate::generate::GenerateExec;
+use crate::lake::ManyFiles;
 
 /// A file scan in the coordinator's plan of a stage: DataFusion's node, with a number by which tasks get its splits.
 #[derive(Debug)]
@@ -53,7 +54,10 @@ pub fn scan_number(node: &dyn ExecutionPlan) -> Option<u32> {
 /// What a numbered scan's partition reads, as bytes.
 pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Vec<u8>, Failure> {
     match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
-        (Some(scan), _) => encode_files(&scan.config().file_groups[partition]),
+        (Some(scan), _) => {
+            let group = &scan.config().file_groups[partition];
+            ManyFiles::of_group(group).map_or_else(|| encode_files(group), encode_many)
+        }
         (_, Some(made)) => Ok(encode_parts(&made.parts[partition])),
         _ => Err(Failure::internal(format!("operator {} has no splits", node.name()))),
     }
@@ -62,7 +66,10 @@ pub fn encode_splits_of(node: &dyn ExecutionPlan, partition: usize) -> Result<Ve
 /// How many splits a numbered scan's partition has: files and ranges of them, pieces of a generated table.
 pub fn splits_of(node: &dyn ExecutionPlan, partition: usize) -> usize {
     match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
-        (Some(scan), _) => scan.config().file_groups.get(partition).map_or(0, |files| files.len()),
+        (Some(scan), _) => {
+            let group = scan.config().file_groups.get(partition);
+            group.map_or(0, |group| ManyFiles::of_group(group).map_or(group.len(), ManyFiles::len))
+        }
         (_, Some(made)) => made.parts.get(partition).map_or(0, |parts| parts.end - parts.start),
         _ => 0,
     }

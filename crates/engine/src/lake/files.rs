@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider};
@@ -76,16 +76,16 @@ fn schema() -> SchemaRef {
 
 async fn files(table: &LakeTable) -> Result<RecordBatch> {
     let files = table.files_for(&[]).await?;
-    let deleted = files.iter().map(|file| file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
-    let batch = RecordBatch::try_new(
-        schema(),
-        vec![
-            Arc::new(StringArray::from_iter_values(files.iter().map(|file| &file.path))),
-            Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.record_count))),
-            Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.size_bytes))),
-            Arc::new(Int64Array::from_iter_values(deleted)),
-        ],
-    );
+    let (mut paths, mut rows, mut bytes, mut deleted) = (StringBuilder::new(), Vec::new(), Vec::new(), Vec::new());
+    for file in files.iter() {
+        paths.append_value(&file.path);
+        rows.push(file.record_count);
+        bytes.push(file.size_bytes);
+        deleted.push(file.delete_file.as_ref().map_or(0, |deleted| deleted.delete_count));
+    }
+    let numbers = [rows, bytes, deleted].map(|numbers| Arc::new(Int64Array::from(numbers)) as ArrayRef);
+    let columns = std::iter::once(Arc::new(paths.finish()) as ArrayRef).chain(numbers).collect();
+    let batch = RecordBatch::try_new(schema(), columns);
     Ok(batch?)
 }
 

@@ -13,7 +13,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::sql::resolve::resolve_table_references;
 use frazil_catalog::{
     AccessRecords, At, ColumnId, ColumnStatistics, DataFile, Database, Databases, FileFilter, ObjectId, ObjectKind,
-    Pin, Privilege, Relation, Rights, Schema, SnapshotView, TableId, TableStatistics, Transaction, View,
+    Pin, Privilege, Relation, Rights, Schema, SelectedFiles, SnapshotView, TableId, TableStatistics, Transaction, View,
 };
 use frazil_common::{ErrorCode, Failure, NameCase};
 use parking_lot::Mutex;
@@ -56,10 +56,10 @@ impl Seen {
         }
     }
 
-    pub async fn files(&self, table: TableId, filter: &FileFilter) -> frazil_catalog::Result<Vec<DataFile>> {
+    pub async fn files(&self, table: TableId, filter: &FileFilter) -> frazil_catalog::Result<SelectedFiles> {
         match &self.transaction {
-            Some(transaction) => transaction.files(table, filter).await,
-            None => self.database.files(&self.view, table, filter).await,
+            Some(transaction) => transaction.select_files(table, filter).await,
+            None => self.database.select_files(&self.view, table, filter).await,
         }
     }
 

@@ -125,7 +125,7 @@ pub async fn plan_optimize(
         rows: taken.iter().map(live_rows).sum(),
         bytes_taken: taken.iter().map(bytes_of).sum(),
         files_before: all.len() as i64,
-        bytes_before: all.iter().map(bytes_of).sum(),
+        bytes_before: all.iter().map(|file| bytes_of(&file)).sum(),
     };
     let full_name = view.full_name(&table);
     let (target_table, location) = (table.id, table.location.clone());

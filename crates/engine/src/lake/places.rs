@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
-use frazil_catalog::DataFile;
+use frazil_catalog::SelectedFiles;
 use parking_lot::Mutex;
 use parquet::arrow::RowNumber;
 
@@ -23,8 +23,8 @@ pub(super) fn table_schema(columns: &SchemaRef) -> TableSchema {
     TableSchema::builder(columns.clone()).with_table_partition_cols(vec![file]).with_virtual_columns(vec![row]).build()
 }
 
-pub(super) fn file_value(file: &DataFile) -> ScalarValue {
-    ScalarValue::Int64(Some(file.id.0))
+pub(super) fn file_value(file: i64) -> ScalarValue {
+    ScalarValue::Int64(Some(file))
 }
 
 pub(super) fn is_virtual(field: &Field) -> bool {
@@ -33,15 +33,16 @@ pub(super) fn is_virtual(field: &Field) -> bool {
 
 /// The files that a scan reads, known when it is planned.
 #[derive(Clone, Default, Debug)]
-pub struct ScannedFiles(Arc<Mutex<Vec<DataFile>>>);
+pub struct ScannedFiles(Arc<Mutex<Option<SelectedFiles>>>);
 
 impl ScannedFiles {
-    pub(super) fn note(&self, files: &[DataFile]) {
-        *self.0.lock() = files.to_vec();
+    pub(super) fn note(&self, files: &SelectedFiles) {
+        *self.0.lock() = Some(files.clone());
     }
 
-    pub fn take(&self) -> Vec<DataFile> {
-        std::mem::take(&mut self.0.lock())
+    /// None where nothing was planned.
+    pub fn take(&self) -> Option<SelectedFiles> {
+        self.0.lock().take()
     }
 }
 

@@ -18,6 +18,8 @@ use frazil_common::Failure;
 
 use super::clustering::{order_of, sorted};
 use super::dml::not_supported;
+use frazil_catalog::SelectedFiles;
+
 use super::places::{FILE_COLUMN, ROW_COLUMN, ScannedFiles};
 use super::report::REPORT_COLUMN;
 use super::table::LakeTable;
@@ -56,9 +58,10 @@ impl RowChanges {
             )) as _,
             false => query,
         };
+        let scanned = self.scanned.take();
         let target = DeleteTarget {
             write: self.target,
-            files: self.scanned.take().iter().map(TargetFile::of).collect(),
+            files: scanned.iter().flat_map(SelectedFiles::iter).map(|file| TargetFile::of(&file)).collect(),
             repeats: self.repeats,
             deleted_part_max: self.deleted_part_max,
         };

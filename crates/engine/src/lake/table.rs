@@ -24,7 +24,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::compute_all_files_statistics;
 use frazil_catalog::{
     Bound, Column, ColumnRange, ColumnStatistics as CatalogStatistics, DataFile, DefaultValue, FileFilter, ObjectId,
-    ObjectKind, Privilege, RangeTest, Rights, Table, TableStatistics,
+    ObjectKind, Privilege, RangeTest, Rights, SelectedFiles, SelectedSum, Table, TableStatistics,
 };
 use frazil_common::{ErrorCode, Failure};
 use object_store::ObjectMeta;
@@ -32,24 +32,26 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 
 use super::columns::{scalar_of, table_schema, value_of};
+use super::many_files::ManyFiles;
 use super::names::Seen;
 use super::places::{self, ScannedFiles};
 use super::pruned::{PrunedScan, PrunedScans};
 use super::{DeletedRows, adapter_for, to_datafusion};
 use crate::access::demand;
+use crate::balance::FILES_MAX;
 
 /// The values of an `IN` list that are compared with every file.
 const LIST_MAX: usize = 64;
 /// Of the files' columns, values that a plan carries. Scans with more know the table's sums only: a plan with bounds of
 /// 100,000 files would be larger than what it saves.
 const STATISTICS_MAX: usize = 100_000;
+/// Places for values of columns in a plan, whose statistics of a file have one for each of the table's columns, some 250 bytes.
+const STATISTICS_PLACES_MAX: usize = 400_000;
 /// Lists of a statement's files that are kept, by what was asked of them.
 const ASKED_MAX: usize = 8;
-/// Of so many files each: longer lists are made anew, rather than held beside the splits that are made of them.
-const ASKED_FILES_MAX: usize = 100_000;
 
 /// Files that may have rows within the ranges.
-type AskedFiles = (Vec<ColumnRange>, Arc<Vec<DataFile>>);
+type AskedFiles = (Vec<ColumnRange>, SelectedFiles);
 
 #[derive(Clone)]
 pub struct LakeTable {
@@ -108,16 +110,16 @@ impl LakeTable {
     }
 
     /// The files that may hold a row for which all filters are true, without statistics.
-    pub async fn files_for(&self, filters: &[Expr]) -> Result<Arc<Vec<DataFile>>> {
+    pub async fn files_for(&self, filters: &[Expr]) -> Result<SelectedFiles> {
         let conjuncts = filters.iter().flat_map(|filter| split_conjunction(filter));
         let ranges: Vec<ColumnRange> = conjuncts.filter_map(|conjunct| self.range_of(conjunct)).collect();
         if let Some((_, files)) = self.asked.lock().iter().find(|(asked, _)| *asked == ranges) {
             return Ok(files.clone());
         }
         let filter = FileFilter { ranges: ranges.clone(), statistics: Vec::new() };
-        let files = Arc::new(self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?);
+        let files = self.seen.files(self.table.id, &filter).await.map_err(to_datafusion)?;
         let mut asked = self.asked.lock();
-        if asked.len() < ASKED_MAX && files.len() <= ASKED_FILES_MAX {
+        if asked.len() < ASKED_MAX {
             asked.push((ranges, files.clone()));
         }
         Ok(files)
@@ -168,7 +170,6 @@ impl LakeTable {
     }
 
     fn partitioned_file(&self, file: &DataFile) -> Result<PartitionedFile> {
-        self.refuse_unreadable(file)?;
         let location = store_path(&file.path)?;
         // Files are never changed once they are there: a time that is always the same keeps caches warm.
         let meta = ObjectMeta {
@@ -179,24 +180,20 @@ impl LakeTable {
             version: None,
         };
         let mut split = PartitionedFile::from(meta);
-        if let Some(deleted) = &file.delete_file {
-            split.extensions.insert(DeletedRows {
-                path: store_path(&deleted.path)?.to_string(),
-                snapshot: deleted.snapshot_filter.map(|snapshot| snapshot.0),
-                rows: u64::try_from(file.record_count).unwrap_or_default(),
-            });
+        if let Some(deleted) = deleted_rows(file)? {
+            split.extensions.insert(deleted);
         }
         split.metadata_size_hint = file.footer_size_bytes.and_then(|bytes| usize::try_from(bytes + 8).ok());
         Ok(match self.places {
-            Some(_) => split.with_partition_values(vec![places::file_value(file)]),
+            Some(_) => split.with_partition_values(vec![places::file_value(file.id.0)]),
             None => split,
         })
     }
 
-    fn refuse_unreadable(&self, file: &DataFile) -> Result<()> {
-        let why = if file.mapping_id.is_some() {
+    fn refuse_unreadable(&self, sum: &SelectedSum) -> Result<()> {
+        let why = if sum.mapped > 0 {
             "has files whose columns go by name"
-        } else if file.snapshot_filter.is_some() {
+        } else if sum.of_several_snapshots > 0 {
             "has files of several snapshots"
         } else {
             return Ok(());
@@ -220,26 +217,35 @@ impl LakeTable {
         used
     }
 
-    /// The files with what is known of some columns, by their positions; and what is known of all files together.
+    /// As many groups of the files as there are partitions, with what is known of some columns, by their positions; and what is known
+    /// of all files together.
     async fn with_statistics(
         &self,
-        files: &[DataFile],
+        files: &SelectedFiles,
         columns: &[usize],
-    ) -> Result<(Vec<PartitionedFile>, Statistics)> {
-        if files.len().saturating_mul(columns.len()) > STATISTICS_MAX {
-            let splits = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
-            let rows = files.iter().map(rows_of).sum();
-            let is_certain = files.iter().all(|file| file.is_plain());
-            let bytes = files.iter().map(|file| usize::try_from(file.size_bytes).unwrap_or_default()).sum();
+        partitions: usize,
+    ) -> Result<(Vec<FileGroup>, Statistics)> {
+        let values = files.len().saturating_mul(columns.len().max(1));
+        let places = files.len().saturating_mul(self.schema.fields().len());
+        if values > STATISTICS_MAX || places > STATISTICS_PLACES_MAX {
+            let sum = files.sum();
+            let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            let rows = number(sum.rows);
             let statistics = Statistics {
-                num_rows: if is_certain { Precision::Exact(rows) } else { Precision::Inexact(rows) },
-                total_byte_size: Precision::Inexact(bytes),
+                num_rows: if sum.not_plain == 0 { Precision::Exact(rows) } else { Precision::Inexact(rows) },
+                total_byte_size: Precision::Inexact(number(sum.bytes)),
                 column_statistics: vec![ColumnStatistics::new_unknown(); self.schema.fields().len()],
             };
-            return Ok((splits, statistics));
+            if files.len() > FILES_MAX {
+                let groups = ManyFiles::deal(files, partitions, self.places.is_some());
+                return Ok((groups.into_iter().map(|group| group.in_group(&self.table.name)).collect(), statistics));
+            }
+            let splits = files.iter().map(|file| self.partitioned_file(&file)).collect::<Result<Vec<_>>>()?;
+            return Ok((FileGroup::new(splits).split_files(partitions), statistics));
         }
+        let files = files.to_vec();
         let ids: Vec<_> = columns.iter().map(|index| self.table.columns[*index].id).collect();
-        let known = self.seen.file_statistics(self.table.id, files, &ids).await.map_err(to_datafusion)?;
+        let known = self.seen.file_statistics(self.table.id, &files, &ids).await.map_err(to_datafusion)?;
         let splits = files.iter().zip(known).map(|(file, known)| {
             let statistics = self.statistics_of(file, columns, &known);
             let mut split = self.partitioned_file(file)?.with_statistics(Arc::new(statistics));
@@ -255,7 +261,7 @@ impl LakeTable {
         let group = FileGroup::new(splits.collect::<Result<Vec<_>>>()?);
         let (mut groups, statistics) = compute_all_files_statistics(vec![group], self.schema.clone(), true, false)?;
         let splits = groups.pop().map(FileGroup::into_inner).unwrap_or_default();
-        Ok((splits, statistics))
+        Ok((FileGroup::new(splits).split_files(partitions), statistics))
     }
 
     /// Adds how many distinct values columns have in the whole table, and so at most in a scan of its files.
@@ -331,12 +337,11 @@ impl LakeTable {
 
     /// Compressed bytes of the files that a scan with these filters reads, for the choice of the number of partitions.
     pub async fn bytes(&self, filters: &[Expr]) -> Result<u64> {
-        let files = self.files_for(filters).await?;
-        Ok(files.iter().map(|file| u64::try_from(file.size_bytes).unwrap_or_default()).sum())
+        Ok(self.files_for(filters).await?.sum().bytes)
     }
 
     /// What the catalog's statistics left of the table, where a statement's answer should tell.
-    async fn note_pruning(&self, state: &dyn Session, files: &[DataFile]) -> Result<()> {
+    async fn note_pruning(&self, state: &dyn Session, files: &SelectedFiles) -> Result<()> {
         let Some(scans) = state.config().get_extension::<PrunedScans>() else { return Ok(()) };
         let all = self.seen.table_statistics(self.table.id, &[]).await.map_err(to_datafusion)?;
         scans.add(PrunedScan {
@@ -344,10 +349,20 @@ impl LakeTable {
             files: all.files,
             files_left: files.len() as u64,
             bytes: u64::try_from(all.bytes).unwrap_or_default(),
-            bytes_left: files.iter().map(|file| u64::try_from(file.size_bytes).unwrap_or_default()).sum(),
+            bytes_left: files.sum().bytes,
         });
         Ok(())
     }
+}
+
+/// What a split tells of a file's rows that are gone.
+pub(crate) fn deleted_rows(file: &DataFile) -> Result<Option<DeletedRows>> {
+    let Some(deleted) = &file.delete_file else { return Ok(None) };
+    Ok(Some(DeletedRows {
+        path: store_path(&deleted.path)?.to_string(),
+        snapshot: deleted.snapshot_filter.map(|snapshot| snapshot.0),
+        rows: u64::try_from(file.record_count).unwrap_or_default(),
+    }))
 }
 
 /// Those that are left.
@@ -417,11 +432,11 @@ impl TableProvider for LakeTable {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
+        self.refuse_unreadable(files.sum())?;
         let columns = self.columns_of_scan(projection, filters);
-        let (splits, mut statistics) = self.with_statistics(&files, &columns).await?;
-        drop(files);
+        let partitions = state.config().target_partitions().max(1);
+        let (groups, mut statistics) = self.with_statistics(&files, &columns, partitions).await?;
         self.count_distinct(&mut statistics, &columns).await?;
-        let groups = FileGroup::new(splits).split_files(state.config().target_partitions().max(1));
         self.scan_of(state, groups, statistics, projection, limit)
     }
 }
@@ -433,6 +448,9 @@ impl LakeTable {
             let files = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>();
             files.map(FileGroup::new)
         };
+        for group in groups {
+            self.refuse_unreadable(SelectedFiles::from(group.clone()).sum())?;
+        }
         let groups = groups.iter().map(group).collect::<Result<Vec<_>>>()?;
         self.scan_of(state, groups, Statistics::new_unknown(&self.schema), None, None)
     }
