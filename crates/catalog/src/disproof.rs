@@ -184,10 +184,8 @@ impl Key {
         let in_year =
             format!("SUBSTR({column}, 6, 2) BETWEEN '01' AND '12' AND SUBSTR({column}, 9, 2) BETWEEN '01' AND '31'");
         match self {
-            Self::Integer => format!(
-                "LENGTH({column}) < 18 AND {column} GLOB '[-0-9]*' AND {column} GLOB '*[0-9]' \
-                 AND SUBSTR({column}, 2) NOT GLOB '*[^0-9]*'"
-            ),
+            // As SQLite itself would write it.
+            Self::Integer => format!("LENGTH({column}) < 18 AND CAST(CAST({column} AS BIGINT) AS TEXT) = {column}"),
             Self::Date => format!("{column} GLOB '{day}' AND {in_year}"),
             Self::Second { zoned } => {
                 // Behind the seconds there are at most nine digits.
@@ -202,16 +200,17 @@ impl Key {
             }
             // A blob is greater than any text.
             Self::Text => format!("TYPEOF({column}) = 'text'"),
+            // Equal to what it is read as only where it is read to its end.
             Self::Number(number) => {
                 let decimals = match number {
                     Number::Float => String::new(),
                     Number::Decimal(scale) => {
-                        format!(" AND LENGTH({column}) - INSTR({column} || '.', '.') <= {scale}")
+                        format!(" AND (INSTR({column}, '.') = 0 OR LENGTH({column}) - INSTR({column}, '.') <= {scale})")
                     }
                 };
                 format!(
-                    "LENGTH({column}) < 38 AND {column} GLOB '[-0-9]*' AND {column} GLOB '*[0-9]' \
-                     AND SUBSTR({column}, 2) NOT GLOB '*[^.0-9]*' AND {column} NOT GLOB '*.*.*'{decimals}"
+                    "LENGTH({column}) < 38 AND {column} = CAST({column} AS REAL) \
+                     AND {column} NOT GLOB '*[^-.0-9]*'{decimals}"
                 )
             }
         }

@@ -11,7 +11,7 @@ use crate::database::Database;
 use crate::error::{CatalogError, Result};
 use crate::file_rows::read_statistics;
 use crate::files::{DataFile, FileFilter, TableStatistics};
-use crate::glance::Glance;
+use crate::glance::{Glance, PICKED_MAX};
 use crate::ids::{ColumnId, SnapshotId, TableId};
 use crate::model::Table;
 use crate::prune::ColumnStatistics;
@@ -82,7 +82,7 @@ impl Database {
         columns: &[ColumnId],
     ) -> Result<Vec<Vec<ColumnStatistics>>> {
         let table = view.table_by_id(table)?;
-        if files.len() <= FEW_FILES_MAX && self.glanced(view, table.id).is_some() {
+        if files.len() <= PICKED_MAX && self.glanced(view, table.id).is_some() {
             let found = read_statistics(&mut self.inner.sql.read().await?, table, files, columns).await?;
             let of_file = |file: &DataFile| {
                 let of_column = |id: &ColumnId| found.get(&(file.id, *id)).cloned().unwrap_or_default();

@@ -30,7 +30,7 @@ use crate::table_files::{TableFiles, add_to_column};
 /// Tables of fewer files are read whole, which takes some 20 ms.
 pub(crate) const FILES_MIN: i64 = 20_000;
 /// A statement that may read more files waits for the list.
-const PICKED_MAX: usize = 2000;
+pub(crate) const PICKED_MAX: usize = 1000;
 /// For so long after a first look the processors are left to the statement.
 const LOAD_DELAY: Duration = Duration::from_millis(100);
 const DOING: &str = "picking data files";
@@ -195,25 +195,23 @@ async fn sum_files(
     snapshot: SnapshotId,
     keys: Range<i64>,
 ) -> Result<Option<Sum>> {
-    let alive = "begin_snapshot <= $2 AND (end_snapshot IS NULL OR end_snapshot > $2)";
-    let plain = "mapping_id IS NULL AND partial_max IS NULL AND encryption_key IS NULL AND file_format = 'parquet'";
-    let sum = |what: &str| format!("CAST(COALESCE(SUM({what}), 0) AS BIGINT)");
-    let statement = format!(
-        "SELECT COUNT(*), {}, {}, {}, {}, {} FROM ducklake_data_file \
-         WHERE table_id = $1 AND data_file_id >= $3 AND data_file_id < $4",
-        sum("data_file_id"),
-        sum(&format!("CASE WHEN {alive} THEN 1 ELSE 0 END")),
-        sum(&format!("CASE WHEN {alive} THEN record_count ELSE 0 END")),
-        sum(&format!("CASE WHEN {alive} THEN file_size_bytes ELSE 0 END")),
-        sum(&format!("CASE WHEN {alive} AND NOT ({plain}) THEN 1 ELSE 0 END")),
-    );
+    // By an index alone.
+    let all = "SELECT COUNT(*), CAST(COALESCE(SUM(data_file_id), 0) AS BIGINT) FROM ducklake_data_file \
+               WHERE table_id = $1 AND data_file_id >= $3 AND data_file_id < $4 AND $2 >= 0";
+    let alive = "SELECT COUNT(*), CAST(COALESCE(SUM(record_count), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(file_size_bytes), 0) AS BIGINT), \
+                 COUNT(CASE WHEN mapping_id IS NULL AND partial_max IS NULL AND encryption_key IS NULL \
+                 AND file_format = 'parquet' THEN NULL ELSE 1 END) FROM ducklake_data_file \
+                 WHERE table_id = $1 AND data_file_id >= $3 AND data_file_id < $4 \
+                 AND begin_snapshot <= $2 AND (end_snapshot IS NULL OR end_snapshot > $2)";
     let args = vec![Value::int(table.0), Value::int(snapshot.0)];
-    let rows = each_part(sql, tx, statement, args, vec![], keys, Answer::Numbers(6)).await?;
-    let mut total = [0_i64; 6];
-    for (numbers, _) in rows {
-        total.iter_mut().zip(numbers).for_each(|(sum, part)| *sum += part);
+    let mut sums = Vec::with_capacity(6);
+    for (statement, numbers) in [(all, 2), (alive, 4)] {
+        let answer = Answer::Numbers(numbers);
+        let rows = each_part(sql, tx, statement.to_owned(), args.clone(), vec![], keys.clone(), answer).await?;
+        sums.extend((0..numbers).map(|at| rows.iter().map(|(numbers, _)| numbers[at]).sum::<i64>()));
     }
-    let [files, ids, alive, rows, bytes, special] = total;
+    let [files, ids, alive, rows, bytes, special] = sums[..] else { return Ok(None) };
     let statistics = TableStatistics { files: alive.unsigned_abs(), rows, bytes, ..TableStatistics::default() };
     Ok((special == 0).then_some(Sum { files, ids, statistics }))
 }
