@@ -33,9 +33,9 @@ fn sums(from: &str) -> String {
     )
 }
 
-async fn same(cluster: &Cluster, table: &str, expected: &str) {
+async fn same(cluster: &Cluster, table: &str, expected: &str, partitions: &[usize]) {
     let expected = run(cluster, Request::new(sums(expected))).await;
-    for partitions in [1, 2, 5] {
+    for partitions in partitions.iter().copied() {
         let actual = run(cluster, Request::new(sums(table)).partitions(partitions)).await;
         compare(&expected, &actual, Order::Any).unwrap_or_else(|e| panic!("{table} at {partitions}: {e}"));
     }
@@ -57,7 +57,7 @@ async fn very_many_files_are_read_like_few() {
     assert!(text.contains("files of wide") && !text.contains(".parquet"), "{text}");
     assert!(text.contains(&format!("files={files} of {files}")), "{text}");
 
-    same(&cluster, "wide", &format!("({}) made", rows())).await;
+    same(&cluster, "wide", &format!("({}) made", rows()), &[1, 5]).await;
     // The latest comes first.
     let before = number(&cluster, "show snapshots").await;
     // Reads all columns, and the places of rows.
@@ -71,6 +71,6 @@ async fn very_many_files_are_read_like_few() {
         columns.join(", "),
         rows()
     );
-    same(&cluster, "wide", &changed).await;
-    same(&cluster, &format!("wide at (snapshot => {before})"), &format!("({}) made", rows())).await;
+    same(&cluster, "wide", &changed, &[2]).await;
+    same(&cluster, &format!("wide at (snapshot => {before})"), &format!("({}) made", rows()), &[2]).await;
 }
