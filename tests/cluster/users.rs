@@ -414,9 +414,9 @@ async fn a_renamed_table_or_view_keeps_its_grants() {
     }
     assert_eq!(ann.refused("alter view s.w rename to t").await.sql_state, "42P07");
     ann.must("alter view s.w rename to \"W\"").await;
-    bob.must("select * from s.w").await;
-    ann.must("drop view s.w").await;
-    assert!(is_refusal(&bob.refused("select * from s.w").await));
+    bob.must("select * from s.\"W\"").await;
+    ann.must("drop view s.\"W\"").await;
+    assert!(is_refusal(&bob.refused("select * from s.\"W\"").await));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -229,6 +229,7 @@ async fn what_is_typed_while_a_statement_runs_is_kept() {
     shell.press(&LONG.replace("300000", "300001"));
     shell.press("\rselect 98 as never;\r");
     cancel(&cluster, "300000").await;
+    shell.sees("300001").await;
     wait_for_phase(&cluster, "300001", "running").await;
     shell.press("select 99 as never;\r");
     shell.terminal.press(CTRL_C);
