@@ -80,4 +80,11 @@ mod tests {
         assert_eq!(pieces(&format!("{comment}select 1")).len(), 1);
         assert_eq!(pieces(&comment), [""; 0]);
     }
+
+    #[test]
+    fn scripts_may_be_long() {
+        let found = pieces(&"select 1; \n\\x\n".repeat(100_000));
+        assert_eq!(found.len(), 200_000);
+        assert_eq!(found[199_998..], ["199999:1 select 1", "\\x"]);
+    }
 }
