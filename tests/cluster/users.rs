@@ -1,5 +1,7 @@
 //! Users, roles and grants: what is allowed, what is refused, and what is not even seen.
 
+use arrow_flight::Empty;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -350,6 +352,73 @@ async fn views_are_run_with_their_owner_s_rights() {
     bob.must("select * from s.w").await;
 }
 
+/// It is the same object by another name, with its owner and what is granted on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_table_or_view_keeps_its_grants() {
+    let (mut cluster, boss) = with_admin(Options::executors(1)).await;
+    all(
+        &boss,
+        &[
+            "create schema s",
+            "create table s.t as select * from (values (1), (2)) x(a)",
+            "create role maker",
+            "create role reader",
+            "grant usage on database frazil to role public",
+            "grant usage on schema s to role public",
+            "grant select on table s.t to role maker",
+            "grant create view on schema s to role maker",
+            &format!("create user ann password = '{PASSWORD}' default_role = maker"),
+            "grant role maker to user ann",
+            "create user bob password = 'pass-word-of-bob' default_role = reader",
+            "grant role reader to user bob",
+        ],
+    )
+    .await;
+    let url = cluster.url().to_owned();
+    let ann = LoggedIn::password(&url, "ann", PASSWORD);
+    let bob = LoggedIn::password(&url, "bob", "pass-word-of-bob");
+    all(&ann, &["create view s.v as select a from s.t", "grant select on view s.v to role reader"]).await;
+    all(&boss, &["grant select on table s.t to role reader", "alter table s.t rename to t2"]).await;
+    assert_eq!(bob.must("select count(*) from s.t2").await, [[Some("2".to_owned())]]);
+    // The view is of a table by a name that is gone.
+    boss.must("alter table s.t2 rename to t").await;
+
+    assert_eq!(bob.refused("alter view s.v rename to mine").await.sql_state, "42501");
+    let granted = async || {
+        let mut rows = boss.must("show grants to role reader").await;
+        rows.sort();
+        rows.len()
+    };
+    let before = granted().await;
+    // Twice in a transaction, beside another view that takes the first name; the old name is free at once.
+    let session = ann.post("/api/v2/sessions").await.expect("a session")["session"].clone();
+    for sql in [
+        "begin",
+        "alter view s.v rename to between",
+        "alter view s.between rename to w",
+        "create view s.v as select a + 10 as a from s.t",
+        "commit",
+    ] {
+        let answer = ann.submit(json!({ "statement": sql, "session": session })).await;
+        answer.unwrap_or_else(|refused| panic!("{sql}: {refused:?}"));
+    }
+    for again in [false, true] {
+        if again {
+            cluster.restart_coordinator();
+        }
+        // Through the owner's rights, which are still `maker`'s.
+        assert_eq!(bob.must("select sum(a) from s.w").await, [[Some("3".to_owned())]]);
+        assert!(is_refusal(&bob.refused("select * from s.v").await), "it is another view");
+        assert_eq!(granted().await, before);
+        assert_eq!(ann.must("select sum(a) from s.v").await, [[Some("23".to_owned())]]);
+    }
+    assert_eq!(ann.refused("alter view s.w rename to t").await.sql_state, "42P07");
+    ann.must("alter view s.w rename to \"W\"").await;
+    bob.must("select * from s.\"W\"").await;
+    ann.must("drop view s.\"W\"").await;
+    assert!(is_refusal(&bob.refused("select * from s.\"W\"").await));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_of_sessions_and_transactions() {
     let (cluster, boss) = with_admin(Options::executors(1)).await;
@@ -390,6 +459,36 @@ async fn roles_of_sessions_and_transactions() {
     // A role that is taken away is gone at once, also in a session that has it.
     boss.must("revoke role two from user ann").await;
     assert_eq!(run(&ann, "select * from s.t").await.expect_err("gone").sql_state, "42501");
+}
+
+/// Of one address, by Flight SQL as by the others: they are counted together.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_ins_from_one_address_are_limited_at_each_door() {
+    let (cluster, boss) = with_admin(Options::executors(0)).await;
+    boss.must(&format!("create user ann password = '{PASSWORD}'")).await;
+    let endpoint = tonic::transport::Endpoint::from_shared(cluster.url().to_owned()).expect("an address");
+    let mut flight = FlightServiceClient::new(endpoint.connect().await.expect("a connection"));
+    let mut call = async |authorization: &str| {
+        let mut request = tonic::Request::new(Empty {});
+        request.metadata_mut().insert("authorization", authorization.parse().expect("text"));
+        flight.list_actions(request).await.map(|_| ()).map_err(|status| status.code())
+    };
+    let boss_s = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("boss:{ADMIN}")));
+    let mut refused = 0;
+    // Nobody's tokens: no user is named.
+    while let Err(tonic::Code::Unauthenticated) = call(&format!("Bearer frazil_pat_wrong{refused}")).await {
+        refused += 1;
+        assert!(refused <= 100, "nobody counts them");
+    }
+    assert_eq!(refused, 100);
+    assert_eq!(call("Bearer frazil_pat_right").await, Err(tonic::Code::ResourceExhausted));
+    let password = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("ann:{PASSWORD}")));
+    assert_eq!(call(&password).await, Err(tonic::Code::ResourceExhausted), "from this address");
+    let ann = LoggedIn::password(cluster.url(), "ann", PASSWORD).refused("select 1").await;
+    assert_eq!(ann.status, 429, "{ann:?}");
+    // Whoever has logged in before goes on.
+    boss.must("select 1").await;
+    assert_eq!(call(&boss_s).await, Ok(()));
 }
 
 /// What the history shows goes by the role that asks, and not by that of the log-in.
