@@ -205,6 +205,9 @@ pub fn decode_splits(bytes: &[u8]) -> Result<Splits, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::common::ScalarValue;
+    use frazil_catalog::{DataFile, DataFileId, DeleteFile, DeleteFileId, SnapshotId};
+
     use super::*;
 
     #[test]
@@ -232,5 +235,63 @@ mod tests {
         assert!(decode_splits(&huge.encode_to_vec()).is_err());
         let broken = SplitsMessage { packed: vec![1; 9], plain_bytes: 100, ..SplitsMessage::default() };
         assert!(decode_splits(&broken.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn what_one_split_stands_for_is_listed() {
+        let file = |number: i64| DataFile {
+            id: DataFileId(number),
+            path: match number % 1000 {
+                7 => format!("/elsewhere/it's \u{fc} {number}.parquet"),
+                _ => format!("/data/warehouse/public/t/frazil-{}.parquet", uuid::Uuid::now_v7()),
+            },
+            record_count: 10,
+            size_bytes: if number == 3 { 20_000 } else { number % 3 },
+            footer_size_bytes: Some(100),
+            row_id_start: None,
+            begin_snapshot: SnapshotId(1),
+            snapshot_filter: None,
+            mapping_id: None,
+            delete_file: (number % 500 == 1).then(|| DeleteFile {
+                id: DeleteFileId(number),
+                path: format!("/data/deletes-{number}.parquet"),
+                delete_count: 1,
+                size_bytes: 10,
+                footer_size_bytes: None,
+                snapshot_filter: (number == 1).then_some(SnapshotId(5)),
+            }),
+            statistics: vec![],
+        };
+        let files: Vec<DataFile> = (0..20_000).map(file).collect();
+        for (partitions, with_places) in [(1, true), (2, false), (7, true)] {
+            let dealt = ManyFiles::deal(&files.clone().into(), partitions, with_places);
+            assert!((1..=partitions).contains(&dealt.len()));
+            let mut read = Vec::new();
+            for group in dealt {
+                let Splits::Files(splits) = decode_splits(&encode_many(&group).unwrap()).unwrap() else {
+                    panic!("files")
+                };
+                assert!(group.len() == splits.len() && !splits.is_empty());
+                read.extend(splits.into_inner());
+            }
+            assert_eq!(read.len(), files.len());
+            for (read, file) in read.iter().zip(&files) {
+                assert_eq!(
+                    read.object_meta.location,
+                    object_store::path::Path::from_absolute_path(&file.path).unwrap()
+                );
+                assert_eq!(read.object_meta.size, file.size_bytes as u64);
+                let number = with_places.then_some(ScalarValue::Int64(Some(file.id.0)));
+                assert_eq!(read.partition_values, number.into_iter().collect::<Vec<_>>());
+                let deleted = read.extensions.get::<DeletedRows>().map(|rows| (rows.path.clone(), rows.snapshot));
+                let expected = file.delete_file.as_ref().map(|deleted| {
+                    (
+                        deleted.path.trim_start_matches('/').to_owned(),
+                        deleted.snapshot_filter.map(|snapshot| snapshot.0),
+                    )
+                });
+                assert_eq!(deleted, expected);
+            }
+        }
     }
 }
