@@ -131,7 +131,9 @@ async fn users_last_in_postgres() {
     for (change, sql, is_allowed) in [
         ("alter view s.v rename to w", "select count(*) from s.w", true),
         ("revoke select on view s.w from role reader", "select count(*) from s.w", false),
-        ("grant ownership on view s.w to role reader", "select count(*) from s.w", true),
+        // With its new owner's rights, which are not enough for what it reads, and then are.
+        ("grant ownership on view s.w to role reader", "select count(*) from s.w", false),
+        ("grant select on table s.t to role reader", "select count(*) from s.w", true),
         ("alter user ann set disabled = true", "select 1", false),
     ] {
         boss(&there).must(change).await;

@@ -23,7 +23,8 @@ use crate::executor::Shared;
 
 /// Between two reports of what has been scanned and written, at least.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
-/// Scans of very many files count in very many places: adding up takes no more than this part of the time.
+/// Scans of very many files count in very many places: adding up takes no more than this part of the time, and not of the I/O
+/// runtime's.
 const REPORT_SHARE: u32 = 100;
 
 /// A stage's plan with this task's splits and exchanges in it.
@@ -83,11 +84,19 @@ pub async fn run(
         let joined = tokio::select! {
             joined = running.join_next() => joined,
             () = tokio::time::sleep_until(next_report), if scanned.is_wanted() || written.is_wanted() => {
-                let start = Instant::now();
-                let moved = scanned.look();
-                let took = start.elapsed();
-                if !moved.tasks.is_empty() {
-                    reporter.send(v1::task_event::Event::Scanned(moved)).await;
+                let mut looking = std::mem::take(&mut scanned);
+                let looked = tokio::task::spawn_blocking(move || {
+                    let start = Instant::now();
+                    let moved = looking.look();
+                    (looking, moved, start.elapsed())
+                });
+                // Nothing more is told by one that has panicked.
+                let mut took = Duration::ZERO;
+                if let Ok((looking, moved, elapsed)) = looked.await {
+                    (scanned, took) = (looking, elapsed);
+                    if !moved.tasks.is_empty() {
+                        reporter.send(v1::task_event::Event::Scanned(moved)).await;
+                    }
                 }
                 written.report(reporter).await;
                 next_report = tokio::time::Instant::now() + REPORT_INTERVAL.max(took * REPORT_SHARE);
@@ -108,6 +117,7 @@ pub async fn run(
 }
 
 /// The scans of a query's tasks, and how much of what they have done has been told.
+#[derive(Default)]
 struct Scanned {
     tasks: Vec<ScanningTask>,
 }
