@@ -94,8 +94,8 @@ pub(super) fn encode_files(group: &FileGroup) -> Result<Vec<u8>, Failure> {
 
 /// In lists of some thousand files each, so that no more of them are there in full at a time.
 pub(super) fn encode_many(files: &ManyFiles) -> Result<Vec<u8>, Failure> {
-    let lists = (0..files.len()).step_by(LISTED_FILES).map(|start| {
-        let end = files.len().min(start + LISTED_FILES);
+    let lists = (0..files.count()).step_by(LISTED_FILES).map(|start| {
+        let end = files.count().min(start + LISTED_FILES);
         let listed = list(files.listed(start..end)).map_err(|error| to_failure(&error))?;
         let message = SplitsMessage { listed: Some(listed), ..SplitsMessage::default() }.encode_to_vec();
         pack(message).map_err(|error| Failure::internal(format!("packing splits: {error}")))
@@ -271,7 +271,7 @@ mod tests {
                 let Splits::Files(splits) = decode_splits(&encode_many(&group).unwrap()).unwrap() else {
                     panic!("files")
                 };
-                assert!(group.len() == splits.len() && !splits.is_empty());
+                assert!(group.count() == splits.len() && !splits.is_empty());
                 read.extend(splits.into_inner());
             }
             assert_eq!(read.len(), files.len());

@@ -68,7 +68,7 @@ pub fn splits_of(node: &dyn ExecutionPlan, partition: usize) -> usize {
     match (node.downcast_ref::<SplitScanExec>(), node.downcast_ref::<GenerateExec>()) {
         (Some(scan), _) => {
             let group = scan.config().file_groups.get(partition);
-            group.map_or(0, |group| ManyFiles::of_group(group).map_or(group.len(), ManyFiles::len))
+            group.map_or(0, |group| ManyFiles::of_group(group).map_or(group.len(), ManyFiles::count))
         }
         (_, Some(made)) => made.parts.get(partition).map_or(0, |parts| parts.end - parts.start),
         _ => 0,

@@ -55,7 +55,7 @@ impl ManyFiles {
 
     /// As a group of a scan. Its one split has no bytes, so that nothing cuts it, and a name that says what it stands for.
     pub fn in_group(self, table: &str) -> FileGroup {
-        let mut split = PartitionedFile::new(format!("{} files of {table}", self.len()), 0);
+        let mut split = PartitionedFile::new(format!("{} files of {table}", self.count()), 0);
         split.extensions.insert(self);
         FileGroup::new(vec![split])
     }
@@ -72,7 +72,7 @@ impl ManyFiles {
         Self::of_group(group).is_some()
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.range.len()
     }
 
