@@ -73,7 +73,7 @@ impl Source {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A server, and a client of it.
+/// A server, and a client of it. Both are in this process: what a door's cluster and client have of the machine, they have together.
 pub struct PlainFlight {
     client: FlightServiceClient<Channel>,
     server: JoinHandle<()>,
