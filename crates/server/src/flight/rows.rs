@@ -149,3 +149,31 @@ impl http_body::Body for RowsBody {
         Poll::Ready(Some(end.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, Int64Array, StringViewArray};
+    use arrow::compute::concat_batches;
+
+    use super::*;
+
+    fn batch(rows: i64) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+        let texts = (0..rows).map(|row| format!("a text beyond twelve bytes, {row:08}"));
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+        RecordBatch::try_from_iter([("n", numbers), ("text", texts)]).unwrap()
+    }
+
+    #[test]
+    fn batches_are_cut_by_the_bytes_of_their_rows() {
+        // 60 bytes a row.
+        let large = batch(100_000);
+        let cut = parts(&large).unwrap();
+        assert_eq!(cut.len(), 3);
+        assert_eq!(concat_batches(&large.schema(), &cut).unwrap(), large);
+        assert!(cut.iter().all(|part| part.column(1).as_string_view().total_buffer_bytes_used() < MESSAGE_BYTES));
+        // Its memory is shared, its rows are few.
+        assert_eq!(parts(&large.slice(50, 1000)).unwrap(), [large.slice(50, 1000)]);
+        assert_eq!(parts(&batch(0)).unwrap(), [batch(0)]);
+    }
+}
