@@ -39,6 +39,7 @@ mod nested_writes;
 mod openapi;
 mod optimize;
 mod postgres;
+mod progress;
 mod pruning;
 mod queries;
 mod random_queries;

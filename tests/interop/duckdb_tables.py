@@ -159,6 +159,11 @@ duck("DELETE FROM t WHERE k < 5000")
 with attached() as connection:
     theirs = [[str(value) for value in row] for row in connection.execute(f"{ALL} t AT (VERSION => {then})").fetchall()]
 assert theirs == frazil(f"{ALL} t AT (SNAPSHOT => {then})") == before, "the past is the same for both"
+duck("CREATE VIEW w AS SELECT k, title FROM t WHERE k > 8000")
+frazil("ALTER VIEW w RENAME TO of_frazil")
+same("a view that Frazil renamed", "SELECT count(*), sum(k), max(title) FROM of_frazil")
+duck("ALTER VIEW of_frazil RENAME TO of_duckdb")
+same("a view that DuckDB renamed", "SELECT count(*), sum(k), max(title) FROM of_duckdb")
 frazil("DROP TABLE u")
 done = frazil("VACUUM RETAIN 0 SECONDS")
 assert int(done[0][1]) > 10 and int(done[0][2]) > 5, f"VACUUM found nothing to do: {done}"

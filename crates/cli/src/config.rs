@@ -24,7 +24,7 @@ use toml::{Table, Value};
 
 use crate::failure::CommandError;
 
-pub use client::{ClientOptions, ProfileOptions};
+pub use client::{ClientOptions, ServerOptions};
 pub use secret::{cluster_credentials, create_cluster_credentials};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Config {
     pub log: LogOptions,
     pub client: ClientOptions,
     /// Servers by name: `[profiles.NAME]`.
-    pub profiles: BTreeMap<String, ProfileOptions>,
+    pub profiles: BTreeMap<String, ServerOptions>,
 }
 
 /// What all processes of a cluster agree on.

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use crate::client::{Access, Client, StatementContext};
-use crate::config::{ClientOptions, Config};
+use crate::config::{Config, ServerOptions};
 use crate::failure::CommandError;
 use crate::processes::{Cluster, ClusterShape, Stderr};
 use crate::signals::StopSignals;
@@ -45,8 +45,8 @@ pub async fn run(config: Config, request: LocalRequest) -> Result<(), CommandErr
 
 async fn serve_shell(config: &Config, cluster: &Cluster) -> Result<(), CommandError> {
     eprintln!("coordinator at {}, {} executors", cluster.url(), cluster.processes().count() - 1);
-    let client = Client::connect(cluster.url(), &Access::of(&config.client)?)?;
-    let ClientOptions { database, schema, .. } = config.client.clone();
+    let client = Client::connect(cluster.url(), &Access::of(&config.client.server)?)?;
+    let ServerOptions { database, schema, .. } = config.client.server.clone();
     let context = StatementContext { database, schema, ..StatementContext::default() };
     shell::run(Session::open(client, context, config).await?).await
 }

@@ -48,26 +48,26 @@ pub struct SqlRequest {
 
 pub async fn run(mut config: Config, request: SqlRequest) -> Result<(), CommandError> {
     if request.ask_password {
-        let client = &mut config.client;
+        let client = &mut config.client.server;
         if client.user.is_none() {
             return Err(CommandError::Usage("--password needs a user: --user".to_owned()));
         }
         (client.password, client.password_file) = (None, None);
     }
-    let access = Access::of(&config.client)?;
+    let access = Access::of(&config.client.server)?;
     let script = script(&request)?;
-    let embedded = match &config.client.url {
+    let embedded = match &config.client.server.url {
         Some(_) => None,
         None => Some(Embedded::start(&config, request.executors).await?),
     };
-    let client = match (&embedded, &config.client.url) {
+    let client = match (&embedded, &config.client.server.url) {
         (Some(embedded), _) => embedded.client_of(&access),
         (None, Some(url)) => Client::connect(url, &access)?,
         (None, None) => unreachable!("one of them was chosen above"),
     };
     let context = StatementContext {
-        database: config.client.database.clone(),
-        schema: config.client.schema.clone(),
+        database: config.client.server.database.clone(),
+        schema: config.client.server.schema.clone(),
         time_limit: request.time_limit,
         ..StatementContext::default()
     };

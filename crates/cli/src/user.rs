@@ -20,7 +20,7 @@ pub async fn run(config: Config, request: UserRequest) -> Result<(), CommandErro
     let _claim = directory::claim(&config.cluster.data)?;
     let databases = coordinator::open_catalog(&config.coordinator, &config.cluster.data).await?;
     let (UserRequest::Add { name, .. } | UserRequest::Password { name }) = &request;
-    let password = match &config.client.password {
+    let password = match &config.client.server.password {
         Some(password) => password.clone(),
         None => terminal::ask_password(&format!("new password of {name}: "), Source::Input)?,
     };

@@ -1,5 +1,7 @@
 //! Cuts a text into statements at `;`, and nowhere that a `;` is part of something else.
 
+use std::ops::Range;
+
 /// A statement and where it stands in the text it was cut from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement<'a> {
@@ -8,6 +10,36 @@ pub struct Statement<'a> {
     /// Line and column of its first character, from 1.
     pub line: u32,
     pub column: u32,
+}
+
+/// How far a text has been gone through. Lines are counted once for all statements of a text, and not for each from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    at: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { at: 0, line: 1, column: 1 }
+    }
+}
+
+impl Place {
+    /// The statement of these bytes, which are not before those of an earlier call.
+    pub fn statement<'a>(&mut self, text: &'a str, bytes: Range<usize>) -> Statement<'a> {
+        let passed = &text[self.at..bytes.start];
+        match passed.rfind('\n') {
+            Some(newline) => {
+                self.line += passed.matches('\n').count() as u32;
+                self.column = 1 + passed[newline + 1..].chars().count() as u32;
+            }
+            None => self.column += passed.chars().count() as u32,
+        }
+        self.at = bytes.start;
+        Statement { text: &text[bytes], line: self.line, column: self.column }
+    }
 }
 
 impl Statement<'_> {
@@ -20,23 +52,25 @@ impl Statement<'_> {
 /// The statements that hold more than comments, in order.
 pub fn statements(text: &str) -> Vec<Statement<'_>> {
     let mut found = Vec::new();
-    let mut start = 0;
-    while let Some((statement, behind)) = next_statement(text, start) {
-        found.push(statement);
+    let (mut start, mut place) = (0, Place::default());
+    while let Some((bytes, behind)) = next_statement(text, start) {
+        found.push(place.statement(text, bytes));
         start = behind;
     }
     found
 }
 
-/// The next statement from the byte `start` on, which is where another one may begin, and the byte behind its `;` or the
-/// text's end. `None` where nothing but comments is left. Places are those in the whole text.
-pub fn next_statement(text: &str, mut start: usize) -> Option<(Statement<'_>, usize)> {
+/// The bytes of the next statement from the byte `start` on, which is where another one may begin, and the byte behind its `;`
+/// or the text's end. `None` where nothing but comments is left.
+pub fn next_statement(text: &str, mut start: usize) -> Option<(Range<usize>, usize)> {
     while start < text.len() {
         let piece = scan(&text[start..]);
         let end = start + piece.length;
         let behind = end + usize::from(piece.terminated);
         if piece.holds_words {
-            return Some((placed(text, start, end), behind));
+            let raw = &text[start..end];
+            let first = start + (raw.len() - raw.trim_start().len());
+            return Some((first..first + raw.trim().len(), behind));
         }
         start = behind;
     }
@@ -158,18 +192,6 @@ fn follows_escape_mark(before: &[u8]) -> bool {
     matches!(before, [rest @ .., b'e' | b'E'] if !follows_a_word(rest))
 }
 
-fn placed(text: &str, start: usize, end: usize) -> Statement<'_> {
-    let raw = &text[start..end];
-    let first = start + (raw.len() - raw.trim_start().len());
-    let before = &text[..first];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Statement {
-        text: raw.trim(),
-        line: 1 + before.matches('\n').count() as u32,
-        column: 1 + before[line_start..].chars().count() as u32,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +232,24 @@ mod tests {
         assert_eq!(found.iter().map(|s| (s.line, s.column)).collect::<Vec<_>>(), [(1, 1), (3, 3), (3, 14)]);
         assert_eq!(found[1].place_in_whole((1, 8)), (3, 10));
         assert_eq!(found[2].place_in_whole((2, 1)), (4, 1));
+    }
+
+    /// On one line and on many: neither is gone through again for each statement, which would take minutes.
+    #[test]
+    fn long_scripts_are_gone_through_once() {
+        const STATEMENTS: usize = 100_000;
+        let one = "insert into t values ('é'); ";
+        let others = STATEMENTS as u32 - 1;
+        for (end, place) in [(" ", (1, 1 + others * one.chars().count() as u32)), ("\n", (1 + others, 1))] {
+            let text = format!("{}{end}", one.trim_end()).repeat(STATEMENTS);
+            let start = std::time::Instant::now();
+            let found = statements(&text);
+            let took = start.elapsed();
+            assert_eq!(found.len(), STATEMENTS);
+            let last = found.last().expect("it is not empty");
+            assert_eq!((last.line, last.column), place);
+            assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+        }
     }
 
     #[test]

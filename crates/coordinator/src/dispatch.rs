@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_common::{ErrorCode, Failure, QueryId};
+use frazil_engine::metrics::Scanned;
 use frazil_exchange::{ExchangeInput, Hub};
 use frazil_proto::convert::{failure_from_message, failure_from_status, query_id_to_bytes};
 use frazil_proto::v1;
@@ -73,7 +74,14 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
     let mut run = QueryRun::new(tasks);
     let mut changes = registry.changes();
     let participants: Vec<Participant> = requests.iter().map(|(participant, _)| participant.clone()).collect();
-    let reports = Reports { run: number, participants: &participants, splits, report: &report, observer: &*observer };
+    let mut reports = Reports {
+        run: number,
+        participants: &participants,
+        splits,
+        told: HashMap::new(),
+        report: &report,
+        observer: &*observer,
+    };
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     // Owned here: when the driver ends, so do the streams, and with them tasks that nobody cancelled.
     let mut streams = JoinSet::new();
@@ -106,7 +114,7 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                 let failure = ended.unwrap_or_else(|_| Some(Failure::internal("the root was dropped")));
                 if failure.is_none() {
                     let limit = if wait_for_reports { REPORTS_LIMIT } else { REPORTS_GRACE };
-                    await_reports(limit, &mut run, &mut events, &reports).await;
+                    await_reports(limit, &mut run, &mut events, &mut reports).await;
                 }
                 Event::RootEnded { failure }
             }
@@ -116,6 +124,10 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
                     let stage = finished.stage;
                     reports.add(executor, finished);
                     Event::Finished { executor, stage }
+                }
+                Some(Heard::Scanned { executor, scanned }) => {
+                    reports.scanned(executor, &scanned);
+                    continue;
                 }
                 Some(Heard::Wrote(wrote)) => {
                     observer.wrote(&wrote);
@@ -155,7 +167,12 @@ pub async fn drive(dispatched: Dispatched, root_end: oneshot::Receiver<Option<Fa
 }
 
 /// The rows are there; the tasks' figures follow at once, except of tasks that a limit has left without a reader.
-async fn await_reports(limit: Duration, run: &mut QueryRun, events: &mut mpsc::Receiver<Heard>, reports: &Reports<'_>) {
+async fn await_reports(
+    limit: Duration,
+    run: &mut QueryRun,
+    events: &mut mpsc::Receiver<Heard>,
+    reports: &mut Reports<'_>,
+) {
     let deadline = Instant::now() + limit;
     while run.tasks_open() > 0 {
         match tokio::time::timeout_at(deadline, events.recv()).await {
@@ -164,6 +181,7 @@ async fn await_reports(limit: Duration, run: &mut QueryRun, events: &mut mpsc::R
                 reports.add(executor, finished);
                 run.on(Event::Finished { executor, stage }, Duration::ZERO);
             }
+            Ok(Some(Heard::Scanned { executor, scanned })) => reports.scanned(executor, &scanned),
             Ok(Some(Heard::Wrote(wrote))) => reports.observer.wrote(&wrote),
             Ok(Some(Heard::Event(_))) => {}
             Ok(None) | Err(_) => return,
@@ -171,21 +189,50 @@ async fn await_reports(limit: Duration, run: &mut QueryRun, events: &mut mpsc::R
     }
 }
 
-/// Where the ends of tasks are noted.
+/// Where the ends of tasks are noted, and how far they are before.
 struct Reports<'a> {
     run: u32,
     participants: &'a [Participant],
+    /// How many each task has, by executor and stage.
     splits: HashMap<(usize, u32), u32>,
+    /// What the observer has heard of each task.
+    told: HashMap<(usize, u32), Scanned>,
     report: &'a Mutex<RunReport>,
     observer: &'a dyn Observer,
 }
 
 impl Reports<'_> {
-    fn add(&self, executor: usize, finished: v1::TaskFinished) {
-        let splits = self.splits.get(&(executor, finished.stage)).copied().unwrap_or(0);
+    fn add(&mut self, executor: usize, finished: v1::TaskFinished) {
+        let stage = finished.stage;
+        // All of its splits, whichever of them were needed.
+        let splits = u64::from(self.splits.get(&(executor, stage)).copied().unwrap_or(0));
+        self.tell(executor, stage, Scanned { splits, rows: finished.scanned_rows, bytes: finished.scanned_bytes });
         let name = &self.participants[executor].announced.id.0;
-        self.observer.task_finished(self.run, name, splits, &finished);
+        self.observer.task_finished(self.run, name, &finished);
         self.report.lock().add(executor, finished);
+    }
+
+    fn scanned(&mut self, executor: usize, scanned: &v1::TasksScanned) {
+        for task in &scanned.tasks {
+            // A scan that a plan executes more than once has more ends than splits.
+            let splits = self.splits.get(&(executor, task.stage)).map_or(0, |splits| task.splits.min((*splits).into()));
+            self.tell(executor, task.stage, Scanned { splits, rows: task.rows, bytes: task.bytes });
+        }
+    }
+
+    /// Tells what is new. A report that says less than one before changes nothing.
+    fn tell(&mut self, executor: usize, stage: u32, now: Scanned) {
+        let told = self.told.entry((executor, stage)).or_default();
+        let more = Scanned {
+            splits: now.splits.saturating_sub(told.splits),
+            rows: now.rows.saturating_sub(told.rows),
+            bytes: now.bytes.saturating_sub(told.bytes),
+        };
+        *told =
+            Scanned { splits: told.splits + more.splits, rows: told.rows + more.rows, bytes: told.bytes + more.bytes };
+        if more != Scanned::default() {
+            self.observer.scanned(self.run, more);
+        }
     }
 }
 
@@ -201,6 +248,7 @@ impl Drop for EndOfRun {
 enum Heard {
     Event(Event),
     Finished { executor: usize, finished: v1::TaskFinished },
+    Scanned { executor: usize, scanned: v1::TasksScanned },
     Wrote(v1::TasksWrote),
 }
 
@@ -246,6 +294,7 @@ async fn follow(
             Ok(Some(v1::TaskEvent { event: Some(event) })) => match event {
                 v1::task_event::Event::Started(_) => Heard::Event(Event::Started),
                 v1::task_event::Event::Finished(finished) => Heard::Finished { executor, finished },
+                v1::task_event::Event::Scanned(scanned) => Heard::Scanned { executor, scanned },
                 v1::task_event::Event::Wrote(wrote) => Heard::Wrote(wrote),
                 v1::task_event::Event::Failed(message) => {
                     let failure = message.failure.map(failure_from_message);

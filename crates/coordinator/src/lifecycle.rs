@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use frazil_common::client_settings::QUERY_TAG;
 use frazil_common::{ErrorCode, Failure, Principal, StatementId};
+use frazil_engine::metrics::Scanned;
 use frazil_engine::planner::KeptPlan;
 use frazil_engine::secrets::redact;
 use frazil_proto::v1;
@@ -335,16 +336,24 @@ impl Observer for Statement {
         self.progress.started(run)
     }
 
-    fn task_finished(&self, run: u32, executor: &str, splits: u32, report: &v1::TaskFinished) {
-        self.progress.task_finished(run, executor, splits, report);
+    fn scanned(&self, run: u32, more: Scanned) {
+        self.progress.scanned(run, more);
+    }
+
+    fn task_finished(&self, run: u32, executor: &str, report: &v1::TaskFinished) {
+        self.progress.task_finished(run, executor, report);
     }
 
     fn wrote(&self, report: &v1::TasksWrote) {
         self.progress.wrote(report);
     }
 
-    fn retried(&self) {
-        self.progress.retried();
+    fn runs(&self) -> u32 {
+        self.progress.runs()
+    }
+
+    fn retried(&self, from: u32) {
+        self.progress.retried(from);
     }
 
     fn run_ended(&self) {

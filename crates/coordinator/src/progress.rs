@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use frazil_engine::metrics::Scanned;
 use frazil_exchange::ExchangeKind;
 use frazil_proto::v1;
 use parking_lot::Mutex;
@@ -51,14 +52,10 @@ pub struct TaskDone {
 /// Of one statement, over all its runs.
 #[derive(Default)]
 pub struct StatementProgress {
-    stages: AtomicU32,
-    tasks: AtomicU32,
-    tasks_finished: AtomicU32,
-    splits: AtomicU32,
-    splits_finished: AtomicU32,
     retries: AtomicU32,
     rows: AtomicU64,
     bytes: AtomicU64,
+    scanned_rows: AtomicU64,
     scanned_bytes: AtomicU64,
     exchanged_bytes: AtomicU64,
     written_rows: AtomicU64,
@@ -68,11 +65,23 @@ pub struct StatementProgress {
 
 #[derive(Default)]
 struct Noted {
-    runs: u32,
+    /// Of each run, as they were begun.
+    runs: Vec<RunCounts>,
     /// Runs whose reports have not all come.
     open: u32,
     stages: Vec<StageRecord>,
     tasks: Vec<TaskRecord>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct RunCounts {
+    stages: u32,
+    tasks: u32,
+    tasks_finished: u32,
+    splits: u32,
+    splits_finished: u32,
+    /// It is done again: what it was to do is counted there.
+    is_repeated: bool,
 }
 
 impl StatementProgress {
@@ -83,15 +92,15 @@ impl StatementProgress {
     }
 
     pub fn progress(&self) -> Progress {
-        let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
-        Progress {
-            stages: read(&self.stages),
-            tasks: read(&self.tasks),
-            tasks_finished: read(&self.tasks_finished),
-            splits: read(&self.splits),
-            splits_finished: read(&self.splits_finished),
-            retries: read(&self.retries),
+        let mut progress = Progress { retries: self.retries.load(Ordering::Relaxed), ..Progress::default() };
+        for run in self.noted.lock().runs.iter().filter(|run| !run.is_repeated) {
+            progress.stages += run.stages;
+            progress.tasks += run.tasks;
+            progress.tasks_finished += run.tasks_finished;
+            progress.splits += run.splits;
+            progress.splits_finished += run.splits_finished;
         }
+        progress
     }
 
     pub fn stats(&self) -> Stats {
@@ -99,6 +108,7 @@ impl StatementProgress {
         Stats {
             rows_produced: read(&self.rows),
             bytes_produced: read(&self.bytes),
+            rows_scanned: read(&self.scanned_rows),
             bytes_scanned: read(&self.scanned_bytes),
             bytes_exchanged: read(&self.exchanged_bytes),
             rows_written: read(&self.written_rows),
@@ -118,12 +128,14 @@ impl StatementProgress {
 
     pub fn started(&self, run: &RunStart<'_>) -> u32 {
         let RunStart { graph, placement, executors, splits } = run;
-        self.stages.fetch_add(graph.stages.len() as u32, Ordering::Relaxed);
-        self.tasks.fetch_add(placement.tasks.len() as u32, Ordering::Relaxed);
-        self.splits.fetch_add(splits.iter().sum::<u32>(), Ordering::Relaxed);
         let mut noted = self.noted.lock();
-        let number = noted.runs;
-        noted.runs += 1;
+        let number = noted.runs.len() as u32;
+        noted.runs.push(RunCounts {
+            stages: graph.stages.len() as u32,
+            tasks: placement.tasks.len() as u32,
+            splits: splits.iter().sum(),
+            ..RunCounts::default()
+        });
         noted.open += 1;
         let room = NOTED_MAX.saturating_sub(noted.stages.len());
         noted.stages.extend(stage_records(graph, placement, number).take(room));
@@ -140,12 +152,20 @@ impl StatementProgress {
         number
     }
 
-    pub fn task_finished(&self, run: u32, executor: &str, splits: u32, report: &v1::TaskFinished) {
-        self.tasks_finished.fetch_add(1, Ordering::Relaxed);
-        self.splits_finished.fetch_add(splits, Ordering::Relaxed);
-        self.scanned_bytes.fetch_add(report.scanned_bytes, Ordering::Relaxed);
+    pub fn scanned(&self, run: u32, more: Scanned) {
+        self.scanned_rows.fetch_add(more.rows, Ordering::Relaxed);
+        self.scanned_bytes.fetch_add(more.bytes, Ordering::Relaxed);
+        if let Some(run) = self.noted.lock().runs.get_mut(run as usize) {
+            run.splits_finished += more.splits as u32;
+        }
+    }
+
+    pub fn task_finished(&self, run: u32, executor: &str, report: &v1::TaskFinished) {
         self.exchanged_bytes.fetch_add(report.exchanged_bytes, Ordering::Relaxed);
         let mut noted = self.noted.lock();
+        if let Some(run) = noted.runs.get_mut(run as usize) {
+            run.tasks_finished += 1;
+        }
         let task = noted.tasks.iter_mut().find(|task| {
             task.run == run && task.stage == report.stage && task.executor == executor && task.done.is_none()
         });
@@ -164,8 +184,13 @@ impl StatementProgress {
         self.written_bytes.fetch_add(report.bytes, Ordering::Relaxed);
     }
 
-    pub fn retried(&self) {
+    pub fn runs(&self) -> u32 {
+        self.noted.lock().runs.len() as u32
+    }
+
+    pub fn retried(&self, from: u32) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+        self.noted.lock().runs.iter_mut().skip(from as usize).for_each(|run| run.is_repeated = true);
     }
 
     pub fn run_ended(&self) {

@@ -14,7 +14,7 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use frazil_common::{ErrorCode, Failure, QueryId};
 use frazil_engine::errors::{panic_message, to_failure};
-use frazil_engine::metrics::{self, NodeMetrics};
+use frazil_engine::metrics::{self, NodeMetrics, Scanned};
 use frazil_engine::planner::PlannedQuery;
 use frazil_engine::runtime::CpuRuntime;
 use frazil_engine::secrets::SecretRecord;
@@ -63,10 +63,14 @@ pub struct RunOptions {
 pub trait Observer: Send + Sync {
     /// Tasks are being sent. Returns the run's number among those of the observer, which its later events carry.
     fn started(&self, run: &RunStart<'_>) -> u32;
-    /// `splits` are those that the task was given.
-    fn task_finished(&self, run: u32, executor: &str, splits: u32, report: &v1::TaskFinished);
+    /// What tasks have scanned since the last such event of the run, while they run or with their ends.
+    fn scanned(&self, run: u32, more: Scanned);
+    fn task_finished(&self, run: u32, executor: &str, report: &v1::TaskFinished);
     fn wrote(&self, report: &v1::TasksWrote);
-    fn retried(&self);
+    /// How many runs there were.
+    fn runs(&self) -> u32;
+    /// An executor was lost: what the runs from this number on have done is done again.
+    fn retried(&self, from: u32);
     /// No report of this run follows.
     fn run_ended(&self);
 }
@@ -174,6 +178,7 @@ impl QueryRunner {
         Box::pin(async move {
             let mut attempt = 0;
             loop {
+                let first_run = options.observer.runs();
                 let failure = match self.attempt(query, options, attempt).await {
                     Ok(running) => return Ok(running),
                     Err(failure) => failure,
@@ -187,7 +192,7 @@ impl QueryRunner {
                 }
                 attempt += 1;
                 tracing::warn!(statement = options.statement, attempt, %failure, "trying again");
-                options.observer.retried();
+                options.observer.retried(first_run);
                 tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
             }
         })

@@ -67,12 +67,8 @@ impl StatementService {
         Ok(self.inner.databases.access().await.map_err(Failure::from)?.has_users())
     }
 
-    /// Checks who a client is. Of an instance without users, whoever reaches it may do everything.
-    pub async fn log_in(&self, credentials: Credentials) -> Result<Caller, Failure> {
-        self.log_in_from(credentials, None).await
-    }
-
-    /// Likewise, where it is known from which peer the credentials come: attempts that fail are counted for each.
+    /// Checks who a client is. Of an instance without users, whoever reaches it may do everything. Attempts that fail are counted
+    /// for each peer, where it is known from which one the credentials come.
     pub async fn log_in_from(&self, credentials: Credentials, peer: Option<IpAddr>) -> Result<Caller, Failure> {
         let access = self.inner.databases.access().await.map_err(Failure::from)?;
         let principal = self.inner.log_in.check(&access, credentials, peer).await?;

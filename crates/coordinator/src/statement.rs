@@ -169,7 +169,8 @@ pub struct ResultInfo {
     pub partitions: Vec<ResultPartition>,
 }
 
-/// How far a running statement is.
+/// How far a running statement is. Tries that were lost are not in it: what they had done is done again by those after
+/// them, so `retries` goes up where other figures go down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
@@ -178,7 +179,7 @@ pub struct Progress {
     pub tasks_finished: u32,
     /// Pieces of scans: files, or ranges of files.
     pub splits: u32,
-    /// Those of tasks that have finished: a task tells of its splits when all are read.
+    /// Told while tasks run.
     pub splits_finished: u32,
     /// Attempts after the first, because executors were lost.
     pub retries: u32,
@@ -192,7 +193,9 @@ pub struct Stats {
     pub rows_produced: u64,
     /// Likewise, as Arrow in memory.
     pub bytes_produced: u64,
-    /// From files, compressed.
+    /// Handed on by scans of files, after the filters that these apply by themselves; while it runs.
+    pub rows_scanned: u64,
+    /// From files, compressed; while it runs.
     pub bytes_scanned: u64,
     /// Between processes.
     pub bytes_exchanged: u64,

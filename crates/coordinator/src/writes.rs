@@ -63,6 +63,7 @@ pub async fn write_rows(
     loop {
         // What was written and reported by a try that fails, or is cancelled, is removed.
         let (location, mut begun) = written.place(&query.context)?;
+        let first_run = options.observer.runs();
         match run(inner, query, options, &location, &mut begun).await {
             Ok(reports) => {
                 failpoint::reach("write.reported");
@@ -72,6 +73,7 @@ pub async fn write_rows(
             Err(failure) if failure.code == ErrorCode::ExecutorLost && tries < inner.options.retries_max => {
                 tries += 1;
                 tracing::warn!(statement = options.statement, tries, %failure, "writing again");
+                options.observer.retried(first_run);
             }
             Err(failure) => return Err(failure),
         }

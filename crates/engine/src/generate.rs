@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -26,6 +26,8 @@ use datafusion::physical_plan::{
 };
 use frazil_common::{ErrorCode, Failure};
 use frazil_datasets::{DatasetError, GeneratedTable};
+
+use crate::metrics::PARTS_MADE;
 
 /// Rows of `events(1)`.
 pub const EVENTS_PER_SCALE: f64 = 1e6;
@@ -228,7 +230,15 @@ impl ExecutionPlan for GenerateExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.table.open(self.parts[partition].clone());
+        let made = MetricBuilder::new(&self.metrics).counter(PARTS_MADE, partition);
+        let table = self.table.clone();
+        let rows = self.parts[partition].clone().flat_map(move |part| {
+            let made = made.clone();
+            table.open(part..part + 1).chain(std::iter::from_fn(move || {
+                made.add(1);
+                None
+            }))
+        });
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let projection = self.projection.clone();
         let batches = rows.map(move |batch| {

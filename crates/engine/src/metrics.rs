@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::metrics::MetricValue;
 
+use crate::generate::GenerateExec;
 use crate::lake::WriteFilesExec;
 use crate::stages::UnloadExec;
 
@@ -52,11 +54,50 @@ fn visit(plan: &Arc<dyn ExecutionPlan>, nodes: &mut Vec<NodeMetrics>) {
     }
 }
 
-/// Bytes that the plan's scans have read from files.
-pub fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
-    let own = own.map_or(0, |value| value.as_usize() as u64);
-    own + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
+/// How far scans are.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Scanned {
+    /// Files, ranges of files and pieces of generated tables that are done with.
+    pub splits: u64,
+    /// Handed on, after the filters that a scan applies by itself.
+    pub rows: u64,
+    /// Read from files, compressed.
+    pub bytes: u64,
+}
+
+/// What a scan that generates its rows counts its pieces with. Scans of files count them as `files_processed`.
+pub const PARTS_MADE: &str = "parts_made";
+
+/// The scans of a plan, which are its leaves that have splits. They hold nothing of what the operators above them keep.
+pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+    let mut found = Vec::new();
+    collect_scans(plan, &mut found);
+    found
+}
+
+fn collect_scans(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionPlan>>) {
+    if plan.is::<DataSourceExec>() || plan.is::<GenerateExec>() {
+        found.push(plan.clone());
+    }
+    plan.children().into_iter().for_each(|child| collect_scans(child, found));
+}
+
+/// How far these scans are, together.
+pub fn scanned(scans: &[Arc<dyn ExecutionPlan>]) -> Scanned {
+    let mut sum = Scanned::default();
+    for metrics in scans.iter().filter_map(|scan| scan.metrics()) {
+        for metric in metrics.iter() {
+            let value = metric.value();
+            let counted = match value.name() {
+                "files_processed" | PARTS_MADE => &mut sum.splits,
+                "output_rows" => &mut sum.rows,
+                "bytes_scanned" => &mut sum.bytes,
+                _ => continue,
+            };
+            *counted += value.as_usize() as u64;
+        }
+    }
+    sum
 }
 
 /// What writers count their rows and files' bytes with.

@@ -17,13 +17,15 @@ use frazil_exchange::{ExchangeInput, ExchangeKind, ExchangeOutput, Token};
 use frazil_proto::v1;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use crate::executor::Shared;
 
-/// Between two reports of what has been written.
-const WRITTEN_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two reports of what has been scanned and written, at least.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// Scans of very many files count in very many places: adding up takes no more than this part of the time, and not of the I/O
+/// runtime's.
+const REPORT_SHARE: u32 = 100;
 
 /// A stage's plan with this task's splits and exchanges in it.
 struct Task {
@@ -71,24 +73,39 @@ pub async fn run(
     reporter.send(v1::task_event::Event::Started(true)).await;
 
     let mut running = JoinSet::new();
-    let mut written = Written::of(&tasks);
+    let (mut scanned, mut written) = (Scanned::of(&tasks), Written::of(&tasks));
     for task in tasks {
         let run = TaskRun { shared: shared.clone(), request: request.clone(), query, token, context: context.clone() };
         let stage = task.stage;
         running.spawn_on(async move { (stage, run.run(task).await) }, shared.cpu.handle());
     }
-    let mut ticks = tokio::time::interval(WRITTEN_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_report = tokio::time::Instant::now() + REPORT_INTERVAL;
     loop {
         let joined = tokio::select! {
             joined = running.join_next() => joined,
-            _ = ticks.tick(), if written.is_wanted() => {
+            () = tokio::time::sleep_until(next_report), if scanned.is_wanted() || written.is_wanted() => {
+                let mut looking = std::mem::take(&mut scanned);
+                let looked = tokio::task::spawn_blocking(move || {
+                    let start = Instant::now();
+                    let moved = looking.look();
+                    (looking, moved, start.elapsed())
+                });
+                // Nothing more is told by one that has panicked.
+                let mut took = Duration::ZERO;
+                if let Ok((looking, moved, elapsed)) = looked.await {
+                    (scanned, took) = (looking, elapsed);
+                    if !moved.tasks.is_empty() {
+                        reporter.send(v1::task_event::Event::Scanned(moved)).await;
+                    }
+                }
                 written.report(reporter).await;
+                next_report = tokio::time::Instant::now() + REPORT_INTERVAL.max(took * REPORT_SHARE);
                 continue;
             }
         };
         match joined {
             Some(Ok((_, Ok(finished)))) => {
+                scanned.forget(finished.stage);
                 written.report(reporter).await;
                 reporter.send(v1::task_event::Event::Finished(finished)).await;
             }
@@ -96,6 +113,53 @@ pub async fn run(
             Some(Err(error)) => return Err((0, join_failure(error))),
             None => return Ok(()),
         }
+    }
+}
+
+/// The scans of a query's tasks, and how much of what they have done has been told.
+#[derive(Default)]
+struct Scanned {
+    tasks: Vec<ScanningTask>,
+}
+
+struct ScanningTask {
+    stage: u32,
+    scans: Vec<Arc<dyn ExecutionPlan>>,
+    told: metrics::Scanned,
+}
+
+impl Scanned {
+    fn of(tasks: &[Task]) -> Self {
+        let tasks = tasks.iter().map(|task| ScanningTask {
+            stage: task.stage,
+            scans: metrics::scans(&task.plan),
+            told: metrics::Scanned::default(),
+        });
+        Self { tasks: tasks.filter(|task| !task.scans.is_empty()).collect() }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// A task that has ended tells its figures with its end.
+    fn forget(&mut self, stage: u32) {
+        self.tasks.retain(|task| task.stage != stage);
+    }
+
+    /// Of the tasks that have moved since the last look.
+    fn look(&mut self) -> v1::TasksScanned {
+        let moved = self.tasks.iter_mut().filter_map(|task| {
+            let now = metrics::scanned(&task.scans);
+            let has_moved = std::mem::replace(&mut task.told, now) != now;
+            has_moved.then_some(v1::TaskScanned {
+                stage: task.stage,
+                splits: now.splits,
+                rows: now.rows,
+                bytes: now.bytes,
+            })
+        });
+        v1::TasksScanned { tasks: moved.collect() }
     }
 }
 
@@ -217,6 +281,7 @@ impl TaskRun {
         }
         tracing::debug!(query = %self.query, stage = task.stage, rows = output.rows(), elapsed = ?start.elapsed(), "task finished");
         frazil_common::failpoint::reach("task.finished");
+        let scanned = metrics::scanned(&metrics::scans(&task.plan));
         let operators = if self.request.metrics { operators(&task.plan) } else { vec![] };
         Ok(v1::TaskFinished {
             stage: task.stage,
@@ -224,7 +289,8 @@ impl TaskRun {
             rows_out: output.rows(),
             exchanged_bytes: output.remote_bytes(),
             elapsed_ns: start.elapsed().as_nanos() as u64,
-            scanned_bytes: metrics::scanned_bytes(&task.plan),
+            scanned_bytes: scanned.bytes,
+            scanned_rows: scanned.rows,
         })
     }
 

@@ -112,7 +112,7 @@ impl FlightService for Flight {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let client = self.door.client(request.metadata()).await?;
+        let client = self.door.client(&request).await?;
         let descriptor = request.into_inner();
         let info = match command(&descriptor.cmd)? {
             Command::CommandStatementQuery(query) => statements::info(&self.door, &client, query).await,
@@ -125,13 +125,13 @@ impl FlightService for Flight {
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        let client = self.door.client(request.metadata()).await?;
+        let client = self.door.client(&request).await?;
         let polled = poll::poll(&self.door, &client, request.into_inner()).await;
         polled.map(Response::new).map_err(status::of)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let client = self.door.client(request.metadata()).await?;
+        let client = self.door.client(&request).await?;
         let schema = match command(&request.into_inner().cmd)? {
             Command::CommandStatementQuery(query) => statements::schema(&self.door, &client, query).await,
             Command::CommandPreparedStatementQuery(query) => prepared::schema(&self.door, &client, query).await,
@@ -142,7 +142,7 @@ impl FlightService for Flight {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let client = self.door.client(request.metadata()).await?;
+        let client = self.door.client(&request).await?;
         let content = self.door.sealer.open(&request.into_inner().ticket, client.caller.principal());
         let rows = match content.map_err(status::of)? {
             Content::Statement(ticket) => statements::run(&self.door, &client, ticket).await,
@@ -154,7 +154,7 @@ impl FlightService for Flight {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let client = self.door.client(request.metadata()).await?;
+        let client = self.door.client(&request).await?;
         update::put(&self.door, &client, request.into_inner()).await
     }
 
@@ -167,7 +167,7 @@ impl FlightService for Flight {
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.door.client(request.metadata()).await?;
+        self.door.client(&request).await?;
         Ok(Response::new(actions::list()))
     }
 }

@@ -11,9 +11,9 @@ use crate::support::commands::configure;
 use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
 
 /// For something to be shown on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(30);
 /// Takes minutes: it is there to be cancelled.
-const LONG: &str = "select count(*) from generate_series(1, 300000) a(v), generate_series(1, 300000) b(v) \
+pub const LONG: &str = "select count(*) from generate_series(1, 300000) a(v), generate_series(1, 300000) b(v) \
                     where a.v % 7 <> b.v % 5;";
 
 /// What a user sees and types, from prompt to prompt.
@@ -74,7 +74,7 @@ async fn phase_of(cluster: &Cluster, text: &str) -> Option<String> {
     found["phase"].as_str().map(str::to_owned)
 }
 
-async fn wait_for_phase(cluster: &Cluster, text: &str, phase: &str) {
+pub async fn wait_for_phase(cluster: &Cluster, text: &str, phase: &str) {
     let deadline = Instant::now() + LIMIT;
     loop {
         let found = phase_of(cluster, text).await;
@@ -144,6 +144,100 @@ async fn ctrl_c_cancels_the_statement_and_keeps_the_shell() {
     shell.sees("frazil> ").await;
     shell.terminal.press(CTRL_C);
     assert!(shell.terminal.ended(LIMIT).await.success());
+}
+
+/// `12` and `60` of `12/60 splits`, for each time that the bar was shown.
+fn splits_shown(shown: &str) -> Vec<(u64, u64)> {
+    let counts = shown.match_indices(" splits").filter_map(|(at, _)| {
+        let (done, all) = shown[..at].rsplit(' ').next()?.split_once('/')?;
+        Some((done.parse().ok()?, all.parse().ok()?))
+    });
+    counts.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bar_moves_before_a_task_has_ended() {
+    const FILES: u64 = 40;
+    let cluster = Cluster::start(Options::executors(1)).await;
+    let client = cluster.client();
+    let rows = "select value as k from generate_series(1, 1000)";
+    for text in std::iter::once(format!("create table t as {rows}"))
+        .chain(std::iter::repeat_n(format!("insert into t {rows}"), FILES as usize - 1))
+    {
+        client.arrow(&crate::support::engine::Request::new(&text)).await.expect("written");
+    }
+    let mut shell = Shell::start(cluster.directory(), &["--url", cluster.url()], &[]).await;
+    shell.answers("set partitions = 1;").await;
+    // One task; each row is met by many others, so that the files take their time.
+    shell.press("select count(*) from generate_series(1, 200000) as g(v) join t on t.k % 7 <> g.v % 5;\r");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let shown = shell.terminal.shown()[shell.seen..].to_owned();
+        let between = splits_shown(&shown).into_iter().filter(|(done, all)| 0 < *done && done < all);
+        let distinct: std::collections::BTreeSet<_> = between.collect();
+        if distinct.len() >= 2 {
+            assert!(distinct.iter().all(|(_, all)| *all == FILES), "{shown}");
+            assert!(shown.contains(" read") && !shown.contains(" 1/1 tasks"), "{shown}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "it does not move: {shown}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shell.terminal.press(CTRL_C);
+    shell.sees("cancelled").await;
+    shell.sees("frazil> ").await;
+    shell.leaves().await;
+}
+
+async fn cancel(cluster: &Cluster, text: &str) {
+    let listed = cluster.client().statements().await.expect("a list");
+    let running = listed["statements"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["phase"] == "running" && one["sql"].as_str().is_some_and(|sql| sql.contains(text)));
+    let handle = running.and_then(|one| one["statementHandle"].as_str()).expect("it runs");
+    cluster.client().cancel(handle).await.expect("cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_while_a_statement_runs_is_kept() {
+    let cluster = Cluster::start(Options::executors(1)).await;
+    let mut shell = Shell::start(cluster.directory(), &["--url", cluster.url()], &[]).await;
+    shell.press(LONG);
+    shell.press("\r");
+    wait_for_phase(&cluster, "300000", "running").await;
+    // One line, one of which the end is in a second, and one that is not ended; a word is taken back.
+    shell.press("select 41 as forty_one;\rselect 42 as\r  forty_two;\rselect 43 as nothing");
+    shell.press(&"\u{7f}".repeat("nothing".len()));
+    cancel(&cluster, "300000").await;
+    shell.sees("error").await;
+    shell.sees("frazil> select 41 as forty_one;").await;
+    shell.sees("│        41 │").await;
+    shell.sees("frazil> select 42 as").await;
+    shell.sees("│        42 │").await;
+    shell.sees("frazil> ").await;
+    shell.sees("select 43 as ").await;
+    let answer = shell.answers("forty_three;").await;
+    assert!(answer.contains("forty_three") && answer.contains("43"), "{answer}");
+
+    // Ctrl-C is for all of it: the statement that runs, which was typed ahead itself, and what is behind that.
+    shell.press(LONG);
+    shell.press("\r");
+    wait_for_phase(&cluster, "300000", "running").await;
+    let before = shell.seen;
+    shell.press(&LONG.replace("300000", "300001"));
+    shell.press("\rselect 98 as never;\r");
+    cancel(&cluster, "300000").await;
+    shell.sees("300001").await;
+    wait_for_phase(&cluster, "300001", "running").await;
+    shell.press("select 99 as never;\r");
+    shell.terminal.press(CTRL_C);
+    shell.sees("cancelled").await;
+    shell.sees("frazil> ").await;
+    assert!(shell.answers("select 77 as n;").await.contains("77"));
+    assert!(!shell.terminal.shown()[before..].contains("never"), "{}", shell.terminal.shown());
+    shell.leaves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

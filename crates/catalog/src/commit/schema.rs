@@ -23,6 +23,7 @@ pub(super) struct Diff {
     altered_tables: Vec<TableId>,
     new_views: Vec<ViewId>,
     dropped_views: Vec<ViewId>,
+    altered_views: Vec<ViewId>,
 }
 
 impl Diff {
@@ -38,6 +39,7 @@ impl Diff {
             altered_tables: changed(&base.tables, &draft.tables),
             new_views: missing(&draft.views, &base.views),
             dropped_views: missing(&base.views, &draft.views),
+            altered_views: changed(&base.views, &draft.views),
         }
     }
 
@@ -49,9 +51,10 @@ impl Diff {
             && self.altered_tables.is_empty()
             && self.new_views.is_empty()
             && self.dropped_views.is_empty()
+            && self.altered_views.is_empty()
     }
 
-    /// A renamed table counts as created too, as in DuckDB.
+    /// A renamed table or view counts as created too, as in DuckDB.
     pub(super) fn changes(&self, base: &Contents, draft: &Contents) -> Changes {
         let mut changes = Changes::default();
         let schema_name = |id: &SchemaId| draft.schemas.get(id).map(|schema| schema.name.clone()).unwrap_or_default();
@@ -60,11 +63,13 @@ impl Diff {
         changes.dropped_tables.extend(&self.dropped_tables);
         changes.altered_tables.extend(&self.altered_tables);
         changes.dropped_views.extend(&self.dropped_views);
+        changes.altered_views.extend(&self.altered_views);
         let renamed = self.altered_tables.iter().filter(|id| base.tables[*id].name != draft.tables[*id].name);
         for table in self.new_tables.iter().chain(renamed).map(|id| &draft.tables[id]) {
             changes.created_tables.insert((schema_name(&table.schema_id), table.name.clone()));
         }
-        for view in self.new_views.iter().map(|id| &draft.views[id]) {
+        let renamed = self.altered_views.iter().filter(|id| base.views[*id].name != draft.views[*id].name);
+        for view in self.new_views.iter().chain(renamed).map(|id| &draft.views[id]) {
             changes.created_views.insert((schema_name(&view.schema_id), view.name.clone()));
         }
         changes
@@ -75,7 +80,7 @@ fn missing<K: Ord + Copy, V>(from: &BTreeMap<K, V>, without: &BTreeMap<K, V>) ->
     from.keys().filter(|id| !without.contains_key(id)).copied().collect()
 }
 
-fn changed(base: &BTreeMap<TableId, Arc<Table>>, draft: &BTreeMap<TableId, Arc<Table>>) -> Vec<TableId> {
+fn changed<K: Ord + Copy, V: PartialEq>(base: &BTreeMap<K, Arc<V>>, draft: &BTreeMap<K, Arc<V>>) -> Vec<K> {
     let both = base.iter().filter_map(|(id, before)| Some((id, before, draft.get(id)?)));
     both.filter(|(_, before, after)| !Arc::ptr_eq(before, after) && before != after).map(|(id, ..)| *id).collect()
 }
@@ -112,7 +117,7 @@ pub(super) async fn write(
         rows.table(table, draw);
         rows.table_parts(None, table, draw);
     }
-    for id in &diff.new_views {
+    for id in diff.new_views.iter().chain(&diff.altered_views) {
         let view = &draft.views[id];
         check_place(tx, view.schema_id, &view.name, latest).await?;
         rows.views.push(vec![
@@ -159,7 +164,9 @@ async fn end_dropped(tx: &mut Tx, diff: &Diff, draw: &Draw) -> Result<()> {
     }
     let views = || diff.dropped_views.iter().map(|id| id.0);
     end(tx, "ducklake_view", "view_id", views(), draw.snapshot).await?;
-    end(tx, "ducklake_tag", "object_id", views(), draw.snapshot).await
+    end(tx, "ducklake_tag", "object_id", views(), draw.snapshot).await?;
+    // The row of a view is all of it but its tags.
+    end(tx, "ducklake_view", "view_id", diff.altered_views.iter().map(|id| id.0), draw.snapshot).await
 }
 
 /// Ends the living rows with one of these ids.

@@ -162,6 +162,47 @@ async fn names_that_are_wrong_are_refused_with_their_code() {
     assert_eq!(message, "table \"main.none\" not found");
 }
 
+#[tokio::test]
+async fn a_renamed_view_is_the_same_view() {
+    on_each_backing(|database| async move {
+        create_table(&database, "t").await;
+        let mut transaction = begin(&database).await;
+        let schema = main_schema(&transaction.view());
+        transaction.create_view(schema, "v", "SELECT 1", "duckdb").unwrap();
+        commit(transaction).await;
+        let base = latest(&database).await;
+        let before = base.view("main", "v").unwrap().clone();
+        let rename = |name: &str| {
+            let mut transaction = database.begin(base.clone());
+            transaction.rename_view(before.id, name).map(|()| transaction)
+        };
+        assert_eq!(rename("t").err().unwrap().code().sql_state(), "42P07");
+        assert!(rename("").is_err());
+        commit(rename("w").unwrap()).await;
+        let after = latest(&database).await;
+        let renamed = after.view("main", "w").unwrap();
+        assert_eq!((renamed.id, &renamed.uuid, &renamed.sql), (before.id, &before.uuid, &before.sql));
+        assert!(after.view("main", "v").is_err());
+        assert!(base.view("main", "v").is_ok());
+        let past = database.snapshot(At::Snapshot(base.snapshot.id)).await.unwrap();
+        assert_eq!(past.view("main", "v").unwrap().id, before.id);
+        assert!(past.view("main", "w").is_err());
+        // Others that began before it.
+        let second = rename("x").unwrap().commit(CommitInfo::default()).await;
+        assert!(matches!(second, Err(CatalogError::Conflict { .. })));
+        let mut taken = database.begin(base.clone());
+        let id = taken.create_view(schema, "w", "SELECT 2", "duckdb").unwrap();
+        assert!(matches!(taken.commit(CommitInfo::default()).await, Err(CatalogError::Conflict { .. })), "{id}");
+        // And dropped under its new name.
+        let mut transaction = begin(&database).await;
+        transaction.rename_view(before.id, "W").unwrap();
+        transaction.drop_view(before.id).unwrap();
+        commit(transaction).await;
+        assert!(latest(&database).await.view("main", "w").is_err());
+    })
+    .await;
+}
+
 /// Each pair of changes to one table, started at the same snapshot.
 #[tokio::test]
 async fn conflicts_are_those_of_the_matrix() {

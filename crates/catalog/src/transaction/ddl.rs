@@ -227,6 +227,18 @@ impl Transaction {
         Ok(id)
     }
 
+    /// Within its schema. It stays the same view, with what is granted on it.
+    pub fn rename_view(&mut self, id: ViewId, name: &str) -> Result<()> {
+        check_name("view", name)?;
+        let mut view = self.draft.view_by_id(id)?.as_ref().clone();
+        if !view.name.eq_ignore_ascii_case(name) || view.name == name {
+            self.check_name_is_free(view.schema_id, name)?;
+        }
+        name.clone_into(&mut view.name);
+        Arc::make_mut(&mut self.draft).put_view(view);
+        Ok(())
+    }
+
     pub fn drop_view(&mut self, id: ViewId) -> Result<()> {
         self.draft.view_by_id(id)?;
         Arc::make_mut(&mut self.draft).remove_view(id);

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use crate::config::ClientOptions;
+use crate::config::ServerOptions;
 use crate::failure::CommandError;
 use crate::terminal::{self, Source};
 
@@ -20,7 +20,7 @@ pub struct Access {
 
 impl Access {
     /// A token, or a user and its password, which is asked for where it is not given and there is somebody to ask.
-    pub fn of(options: &ClientOptions) -> Result<Self, CommandError> {
+    pub fn of(options: &ServerOptions) -> Result<Self, CommandError> {
         let ca = match &options.ca {
             Some(path) => {
                 let read = std::fs::read(Path::new(path));

@@ -10,11 +10,28 @@ use super::Config;
 use crate::failure::CommandError;
 use crate::sql::{Color, Format};
 
+/// Unknown keys are refused by their names in the defaults: what is flattened cannot refuse them itself.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct ClientOptions {
     /// The one of `[profiles]` whose server is spoken with, in place of what is said here of a server.
     pub profile: Option<String>,
+    #[serde(flatten)]
+    pub server: ServerOptions,
+    /// How rows are printed.
+    pub format: Format,
+    pub color: Color,
+    /// In the shell, results that are longer than the screen go through `$PAGER`.
+    pub pager: bool,
+    /// On a terminal, how many rows in what time.
+    pub timing: bool,
+}
+
+/// A server, and who one is there: what a profile says, and what of `[client]` is forgotten where it does not, since no server gets
+/// the credentials of another.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerOptions {
     /// REST address of the coordinator to send statements to; when there is none, a coordinator runs inside the client.
     pub url: Option<String>,
     /// Who logs in, with `password`. Without one, nobody does.
@@ -32,28 +49,13 @@ pub struct ClientOptions {
     /// Where unqualified names are looked up at first.
     pub database: Option<String>,
     pub schema: Option<String>,
-    /// How rows are printed.
-    pub format: Format,
-    pub color: Color,
-    /// In the shell, results that are longer than the screen go through `$PAGER`.
-    pub pager: bool,
-    /// On a terminal, how many rows in what time.
-    pub timing: bool,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             profile: None,
-            url: None,
-            user: None,
-            password: None,
-            password_file: None,
-            token: None,
-            token_file: None,
-            ca: None,
-            database: None,
-            schema: None,
+            server: ServerOptions::default(),
             format: Format::default(),
             color: Color::default(),
             pager: true,
@@ -65,36 +67,20 @@ impl Default for ClientOptions {
 /// Nothing that shows options shows what one logs in with.
 impl std::fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientOptions").field("profile", &self.profile).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("ClientOptions")
+            .field("profile", &self.profile)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 
-/// A server, and who one is there. Each is as in [`ClientOptions`].
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProfileOptions {
-    pub url: Option<String>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    pub password_file: Option<PathBuf>,
-    pub token: Option<String>,
-    pub token_file: Option<PathBuf>,
-    pub ca: Option<String>,
-    pub database: Option<String>,
-    pub schema: Option<String>,
-}
-
-impl std::fmt::Debug for ProfileOptions {
+impl std::fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProfileOptions").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("ServerOptions").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
 pub(super) const PROFILE: (&str, &str) = ("client", "profile");
-
-/// What a profile says, and what of `[client]` is forgotten where it does not: no server gets the credentials of another.
-const OF_A_SERVER: [&str; 9] =
-    ["url", "user", "password", "password_file", "token", "token_file", "ca", "database", "schema"];
 
 /// Puts a profile of the file over its `[client]`: that of the name, or of the file's own `client.profile`.
 pub(super) fn choose(merged: &mut Table, name: Option<&Value>) -> Result<(), CommandError> {
@@ -107,7 +93,9 @@ pub(super) fn choose(merged: &mut Table, name: Option<&Value>) -> Result<(), Com
     }
     let client = merged.entry("client").or_insert_with(|| Value::Table(Table::new()));
     if let Some(client) = client.as_table_mut() {
-        client.retain(|key, _| !OF_A_SERVER.contains(&key));
+        // In JSON, as against TOML, an option without a value still shows its key.
+        let of_a_server = serde_json::to_value(ServerOptions::default()).expect("options hold nothing that JSON lacks");
+        client.retain(|key, _| of_a_server.get(key).is_none());
         client.extend(profile);
     }
     Ok(())
@@ -147,25 +135,11 @@ impl Config {
         if profile.url.is_none() {
             return Err(without_url(name));
         }
-        let ProfileOptions { url, user, password, password_file, token, token_file, ca, database, schema } =
-            profile.clone();
-        Ok(ClientOptions {
-            profile: Some(name.to_owned()),
-            url,
-            user,
-            password,
-            password_file,
-            token,
-            token_file,
-            ca,
-            database,
-            schema,
-            ..self.client.clone()
-        })
+        Ok(ClientOptions { profile: Some(name.to_owned()), server: profile.clone(), ..self.client.clone() })
     }
 }
 
-impl ClientOptions {
+impl ServerOptions {
     /// As it is given, or as its file has it.
     pub fn token(&self) -> Result<Option<String>, CommandError> {
         given("token", self.token.as_deref(), self.token_file.as_ref())

@@ -140,36 +140,42 @@ fn client(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str
 #[test]
 fn a_profile_takes_the_place_of_the_server() {
     let plain = client(SERVERS, &[], &[]);
-    assert_eq!((plain.url.as_deref(), plain.token.as_deref()), (Some("http://a:1"), Some("of-a")));
+    assert_eq!((plain.server.url.as_deref(), plain.server.token.as_deref()), (Some("http://a:1"), Some("of-a")));
     for chosen in [client(SERVERS, &[], &[("profile", "b")]), client(SERVERS, &[("FRAZIL_CLIENT_PROFILE", "b")], &[])] {
-        assert_eq!((chosen.url.as_deref(), chosen.user.as_deref()), (Some("http://b:1"), Some("ann")));
-        assert_eq!((chosen.token, chosen.database), (None, None), "nothing of another server");
+        assert_eq!((chosen.server.url.as_deref(), chosen.server.user.as_deref()), (Some("http://b:1"), Some("ann")));
+        assert_eq!((chosen.server.token, chosen.server.database), (None, None), "nothing of another server");
         assert_eq!(chosen.format, crate::sql::Format::Csv);
     }
     let file = format!("{}\n", SERVERS.replacen("[client]", "[client]\nprofile = \"c d\"", 1));
     let own = client(&file, &[], &[]);
-    assert_eq!((own.url.as_deref(), own.token, own.token_file), (Some("http://c:1"), None, Some(PathBuf::from("t"))));
-    assert_eq!(client(&file, &[], &[("profile", "b")]).url.as_deref(), Some("http://b:1"));
+    assert_eq!(
+        (own.server.url.as_deref(), own.server.token, own.server.token_file),
+        (Some("http://c:1"), None, Some(PathBuf::from("t")))
+    );
+    assert_eq!(client(&file, &[], &[("profile", "b")]).server.url.as_deref(), Some("http://b:1"));
 }
 
 #[test]
 fn variables_are_for_the_server_that_variables_name() {
     let token = ("FRAZIL_CLIENT_TOKEN", "of-the-environment");
-    assert_eq!(client(SERVERS, &[token], &[]).token.as_deref(), Some(token.1));
+    assert_eq!(client(SERVERS, &[token], &[]).server.token.as_deref(), Some(token.1));
     let by_flag = client(SERVERS, &[token], &[("profile", "b")]);
-    assert_eq!((by_flag.token, by_flag.user.as_deref()), (None, Some("ann")));
+    assert_eq!((by_flag.server.token, by_flag.server.user.as_deref()), (None, Some("ann")));
     let by_variable = client(SERVERS, &[token, ("FRAZIL_CLIENT_PROFILE", "b")], &[]);
-    assert_eq!((by_variable.token.as_deref(), by_variable.user), (Some(token.1), None));
+    assert_eq!((by_variable.server.token.as_deref(), by_variable.server.user), (Some(token.1), None));
 }
 
 #[test]
 fn later_layers_replace_who_one_is() {
     let user = client(SERVERS, &[], &[("user", "bob")]);
-    assert_eq!((user.user.as_deref(), user.token), (Some("bob"), None));
+    assert_eq!((user.server.user.as_deref(), user.server.token), (Some("bob"), None));
     let file = client(SERVERS, &[], &[("token_file", "x")]);
-    assert_eq!((file.token, file.token_file), (None, Some(PathBuf::from("x"))));
+    assert_eq!((file.server.token, file.server.token_file), (None, Some(PathBuf::from("x"))));
     let both = client(SERVERS, &[("FRAZIL_CLIENT_USER", "u"), ("FRAZIL_CLIENT_TOKEN", "t")], &[]);
-    assert!(both.user.is_some() && both.token.is_some(), "of one layer neither goes; they are refused together");
+    assert!(
+        both.server.user.is_some() && both.server.token.is_some(),
+        "of one layer neither goes; they are refused together"
+    );
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub struct Target {
 impl Target {
     /// That of the address, or one in this process, with the tables of the data directory.
     pub async fn open(config: &Config) -> Result<Self, CommandError> {
-        let access = Access::of(&config.client)?;
-        match &config.client.url {
+        let access = Access::of(&config.client.server)?;
+        match &config.client.server.url {
             Some(url) => Ok(Self { client: Client::connect(url, &access)?, embedded: None }),
             None => {
                 let embedded = Embedded::start_lasting(config, 1).await?;

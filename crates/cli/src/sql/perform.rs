@@ -109,8 +109,8 @@ impl Session {
             Err(error) => return failed(&error.to_string()),
         };
         let opened = async {
-            let access = Access::of(&options)?;
-            let client = Client::connect(options.url.as_deref().unwrap_or_default(), &access)?;
+            let access = Access::of(&options.server)?;
+            let client = Client::connect(options.server.url.as_deref().unwrap_or_default(), &access)?;
             let session = client.open_session().await?;
             Ok::<_, crate::failure::CommandError>((client, session))
         };
@@ -123,8 +123,8 @@ impl Session {
         }
         self.client = client;
         self.context = StatementContext {
-            database: options.database.clone(),
-            schema: options.schema.clone(),
+            database: options.server.database.clone(),
+            schema: options.server.schema.clone(),
             time_limit: self.context.time_limit,
             session: Some(session),
             ..StatementContext::default()
@@ -133,7 +133,7 @@ impl Session {
         if self.view.in_shell {
             self.names.refresh(&self.client, &self.context);
         }
-        self.say(&format!("profile {name}: {}", options.url.unwrap_or_default()))
+        self.say(&format!("profile {name}: {}", options.server.url.unwrap_or_default()))
     }
 
     async fn include(&mut self, path: &Path) -> Outcome {

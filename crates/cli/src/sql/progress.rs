@@ -96,15 +96,24 @@ fn said(event: &Value) -> String {
     let (written, produced) = (number(event, "rowsWritten"), number(event, "rowsProduced"));
     match (written, produced) {
         (0, 0) => {}
-        (0, _) => add(format!("{produced} rows")),
-        (_, _) => add(format!("{written} rows ({}) written", ByteSize(number(event, "bytesWritten")))),
+        (0, _) => add(rows(produced)),
+        (_, _) => add(format!("{} ({}) written", rows(written), ByteSize(number(event, "bytesWritten")))),
     }
-    match (number(event, "bytesScanned"), number(event, "retries")) {
+    match (number(event, "rowsScanned"), number(event, "bytesScanned")) {
         (0, 0) => {}
-        (scanned, 0) => add(format!("{} read", ByteSize(scanned))),
-        (_, retries) => add(format!("try {}", retries + 1)),
+        (scanned, 0) => add(format!("{} read", rows(scanned))),
+        (scanned, bytes) => add(format!("{} ({}) read", rows(scanned), ByteSize(bytes))),
+    }
+    match number(event, "retries") {
+        0 => {}
+        retries => add(format!("try {}", retries + 1)),
     }
     said
+}
+
+fn rows(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} row{plural}")
 }
 
 fn number(event: &Value, name: &str) -> u64 {
@@ -119,9 +128,9 @@ mod tests {
 
     #[test]
     fn what_a_statement_does_is_said_in_a_line() {
-        let event = json!({"phase": "running", "stages": 3, "tasks": 6, "tasksFinished": 2, "rowsProduced": 5,
-            "bytesScanned": 3 << 20, "retries": 0});
-        assert_eq!(said(&event), "running, 3 stages, 2/6 tasks, 5 rows, 3.0 MB read");
+        let event = json!({"phase": "running", "stages": 3, "tasks": 6, "tasksFinished": 2, "rowsProduced": 1,
+            "rowsScanned": 900, "bytesScanned": 3 << 20, "retries": 0});
+        assert_eq!(said(&event), "running, 3 stages, 2/6 tasks, 1 row, 900 rows (3.0 MB) read");
         assert_eq!(said(&json!({"phase": "queued"})), "queued");
         let event = json!({"phase": "running", "stages": 1, "rowsWritten": 7, "bytesWritten": 1024, "retries": 1});
         assert_eq!(said(&event), "running, 1 stage, 7 rows (1.0 KB) written, try 2");

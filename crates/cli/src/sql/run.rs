@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::names::KnownNames;
 use super::output::{Output, Screen, Target, pager, screen_size};
 use super::progress::Progress;
-use super::script::{Piece, next_piece};
+use super::script::{Piece, Pieces};
 use super::session::Change;
 use super::split::Statement;
 use super::view::View;
@@ -144,9 +144,8 @@ impl Session {
 
     /// In order; the first statement that fails is the last, unless it was said to keep going.
     pub async fn run_text(&mut self, text: &str) -> Outcome {
-        let (mut start, mut all) = (0, Outcome::Done);
-        while let Some((piece, end)) = next_piece(text, start) {
-            start = end;
+        let mut all = Outcome::Done;
+        for piece in Pieces::of(text) {
             let outcome = match piece {
                 Piece::Statement(statement) => self.run_statement(&statement, text).await,
                 Piece::Command(line) => self.run_command(line).await,

@@ -1,6 +1,6 @@
 //! A text of statements and commands, in order.
 
-use super::split::{Statement, next_statement};
+use super::split::{Place, Statement, next_statement};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece<'a> {
@@ -9,20 +9,40 @@ pub enum Piece<'a> {
     Command(&'a str),
 }
 
-/// The piece that begins at the byte `start` or behind it, and the byte from which the next one may.
-pub fn next_piece(text: &str, start: usize) -> Option<(Piece<'_>, usize)> {
-    let begins = behind_blanks(text, start);
-    let mut at = begins;
-    // A command may follow lines of comment.
-    while let Some(comment) = text[at..].strip_prefix("--") {
-        let line = comment.find('\n')?;
-        at = behind_blanks(text, text.len() - comment.len() + line);
+pub struct Pieces<'a> {
+    text: &'a str,
+    /// The byte from which the next piece may begin.
+    start: usize,
+    place: Place,
+}
+
+impl<'a> Pieces<'a> {
+    pub fn of(text: &'a str) -> Self {
+        Self { text, start: 0, place: Place::default() }
     }
-    if text[at..].starts_with('\\') {
-        let line = text[at..].lines().next().unwrap_or_default();
-        return Some((Piece::Command(line.trim_end()), at + line.len()));
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let text = self.text;
+        let begins = behind_blanks(text, self.start);
+        let mut at = begins;
+        // A command may follow lines of comment.
+        while let Some(comment) = text[at..].strip_prefix("--") {
+            let line = comment.find('\n')?;
+            at = behind_blanks(text, text.len() - comment.len() + line);
+        }
+        if text[at..].starts_with('\\') {
+            let line = text[at..].lines().next().unwrap_or_default();
+            self.start = at + line.len();
+            return Some(Piece::Command(line.trim_end()));
+        }
+        let (bytes, end) = next_statement(text, begins)?;
+        self.start = end;
+        Some(Piece::Statement(self.place.statement(text, bytes)))
     }
-    next_statement(text, begins).map(|(found, end)| (Piece::Statement(found), end))
 }
 
 fn behind_blanks(text: &str, start: usize) -> usize {
@@ -34,16 +54,11 @@ mod tests {
     use super::*;
 
     fn pieces(text: &str) -> Vec<String> {
-        let (mut found, mut start) = (Vec::new(), 0);
-        while let Some((piece, end)) = next_piece(text, start) {
-            assert!(end > start);
-            start = end;
-            found.push(match piece {
-                Piece::Statement(statement) => format!("{}:{} {}", statement.line, statement.column, statement.text),
-                Piece::Command(line) => line.to_owned(),
-            });
-        }
-        found
+        let shown = |piece| match piece {
+            Piece::Statement(Statement { text, line, column }) => format!("{line}:{column} {text}"),
+            Piece::Command(line) => line.to_owned(),
+        };
+        Pieces::of(text).map(shown).collect()
     }
 
     #[test]
@@ -64,5 +79,12 @@ mod tests {
         assert_eq!(pieces(&format!("{comment}\\x")), ["\\x"]);
         assert_eq!(pieces(&format!("{comment}select 1")).len(), 1);
         assert_eq!(pieces(&comment), [""; 0]);
+    }
+
+    #[test]
+    fn scripts_may_be_long() {
+        let found = pieces(&"select 1; \n\\x\n".repeat(100_000));
+        assert_eq!(found.len(), 200_000);
+        assert_eq!(found[199_998..], ["199999:1 select 1", "\\x"]);
     }
 }

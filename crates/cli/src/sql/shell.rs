@@ -1,5 +1,6 @@
 //! The SQL shell: statements and commands from a keyboard, with history.
 
+mod ahead;
 mod complete;
 mod editor;
 mod helper;
@@ -17,6 +18,7 @@ use super::{Outcome, Session};
 use crate::failure::CommandError;
 use crate::signals::Stop;
 
+use ahead::Unseen;
 use keyboard::{Entered, Keyboard};
 
 /// Returns when the user leaves, or SIGTERM ends the process.
@@ -76,8 +78,12 @@ async fn read_and_run(session: &mut Session) -> Result<(), CommandError> {
             session.signals().forget_interrupts();
             continue;
         }
-        match session.run_text(text).await {
-            Outcome::Done | Outcome::Failed | Outcome::Unreachable | Outcome::Interrupted => {}
+        let unseen = Unseen::set();
+        let outcome = session.run_text(text).await;
+        drop(unseen);
+        match outcome {
+            Outcome::Done | Outcome::Failed | Outcome::Unreachable => {}
+            Outcome::Interrupted => keyboard.forget_what_is_typed_ahead(),
             Outcome::Quit | Outcome::Terminated | Outcome::OutputClosed => return Ok(()),
         }
     }

@@ -102,6 +102,7 @@ fn statements(records: &[Arc<StatementRecord>]) -> Result<SystemRows, Failure> {
             ("splits", number(|record| Some(record.progress.splits.into()))),
             ("splits_finished", number(|record| Some(record.progress.splits_finished.into()))),
             ("retries", number(|record| Some(record.progress.retries.into()))),
+            ("rows_scanned", number(|record| Some(record.stats.rows_scanned))),
             ("bytes_scanned", number(|record| Some(record.stats.bytes_scanned))),
             ("bytes_exchanged", number(|record| Some(record.stats.bytes_exchanged))),
             ("rows_produced", number(|record| Some(record.stats.rows_produced))),

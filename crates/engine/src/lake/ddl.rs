@@ -113,7 +113,8 @@ pub fn resolve(name: TableReference, state: &SessionState) -> ResolvedTableRefer
     name.resolve(&catalog.default_catalog, &catalog.default_schema)
 }
 
-/// `ALTER VIEW … RENAME TO …`. DuckLake knows no other name of a schema than its first, and a database is known by its own.
+/// `ALTER VIEW … RENAME TO …`. DuckLake has one row for each schema, so its name cannot change without having been another one in
+/// the past as well; and a database is known by its name.
 pub fn plan_rename(
     kind: Kind,
     name: &ObjectName,
@@ -123,7 +124,10 @@ pub fn plan_rename(
 ) -> Result<Change, Failure> {
     match kind {
         Kind::View => {}
-        Kind::Schema => return Err(not_supported("ALTER SCHEMA … RENAME")),
+        Kind::Schema => {
+            let message = "ALTER SCHEMA … RENAME is not supported: CREATE SCHEMA … CLONE makes one of another name, and copies no data";
+            return Err(Failure::new(ErrorCode::NotSupported, message));
+        }
         Kind::Database => return Err(not_supported("ALTER DATABASE … RENAME")),
         Kind::Table => return Err(not_supported("this form of ALTER TABLE")),
     }
@@ -133,10 +137,7 @@ pub fn plan_rename(
     let view = contents.view(&from.schema, &from.table).map_err(|error| to_failure(&error))?;
     let to = new_name(to, &from)?;
     refuse_external(lakes, &ResolvedTableReference { table: to.as_str().into(), ..from.clone() })?;
-    let renamed = transaction
-        .drop_view(view.id)
-        .and_then(|()| transaction.create_view(view.schema_id, &to, &view.sql, &view.dialect));
-    renamed.map_err(|error| to_failure(&error))?;
+    transaction.rename_view(view.id, &to).map_err(|error| to_failure(&error))?;
     Ok(commit(transaction, format!("view {} renamed to {to}", from.table)))
 }
 

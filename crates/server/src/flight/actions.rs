@@ -44,7 +44,7 @@ pub fn list() -> Answers<ActionType> {
 
 /// One message at most is the answer.
 pub async fn perform(door: &Door, request: Request<Action>) -> Result<Response<Answers<arrow_flight::Result>>, Status> {
-    let client = door.client(request.metadata()).await?;
+    let client = door.client(&request).await?;
     let Action { r#type, body } = request.into_inner();
     if r#type == "SetSessionOptions" {
         return set_session_options(door, client, body).await.map_err(status::of);

@@ -4,6 +4,7 @@
 //! credentials with each call: a password, an access token, a signed token, or nothing where that is enough. A session can also be
 //! told by the cookie that `SetSessionOptions` hands out.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use arrow_flight::{BasicAuth, HandshakeRequest, HandshakeResponse};
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Door, status};
 use crate::basic::user_and_password;
+use crate::listen::Peer;
 
 /// As long as an idle session is kept at most by default; a client whose token has expired logs in again.
 const TOKEN_VALID: Duration = Duration::from_secs(12 * 3600);
@@ -39,11 +41,16 @@ pub struct Client {
 }
 
 impl Door {
-    pub async fn client(&self, metadata: &MetadataMap) -> Result<Client, Status> {
-        self.identify(metadata).await.map_err(status::of)
+    /// Of the request it needs no more than its metadata and its peer, and so waits for nothing that only one thread may see.
+    pub fn client<'a, T>(
+        &'a self,
+        request: &'a Request<T>,
+    ) -> impl Future<Output = Result<Client, Status>> + use<'a, T> {
+        let (metadata, peer) = (request.metadata(), peer(request));
+        async move { self.identify(metadata, peer).await.map_err(status::of) }
     }
 
-    async fn identify(&self, metadata: &MetadataMap) -> Result<Client, Failure> {
+    async fn identify(&self, metadata: &MetadataMap, peer: Option<IpAddr>) -> Result<Client, Failure> {
         let sent = cookie(metadata);
         let keeps_session = sent.is_some();
         let cookie = match sent.filter(|token| token != NO_SESSION) {
@@ -71,7 +78,7 @@ impl Door {
             Shown::Credentials(credentials) => credentials,
             Shown::Bearer(token) => bearer(token),
         };
-        let caller = self.statements.log_in(credentials).await?;
+        let caller = self.statements.log_in_from(credentials, peer).await?;
         let session = cookie.filter(|(by_cookie, _)| by_cookie.principal() == caller.principal());
         Ok(Client { caller, session: session.map(|(_, session)| session), keeps_session })
     }
@@ -81,13 +88,13 @@ impl Door {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Answers<HandshakeResponse>>, Status> {
-        let shown = shown(request.metadata()).map_err(status::of)?;
+        let (shown, peer) = (shown(request.metadata()).map_err(status::of)?, peer(&request));
         let credentials = match shown {
             Shown::Credentials(credentials) => credentials,
             Shown::Bearer(token) => bearer(token),
             Shown::Nothing => in_payload(request.into_inner()).await?,
         };
-        let caller = self.statements.log_in(credentials).await.map_err(status::of)?;
+        let caller = self.statements.log_in_from(credentials, peer).await.map_err(status::of)?;
         let session = caller.open_session(None, None, Vec::new()).map_err(status::of)?;
         let token = caller.issue_token(session, Purpose::Session, TOKEN_VALID).map_err(status::of)?;
         let answer = HandshakeResponse { protocol_version: 0, payload: Bytes::from(token.clone()) };
@@ -96,6 +103,11 @@ impl Door {
         response.metadata_mut().insert(AUTHORIZATION, value);
         Ok(response)
     }
+}
+
+/// Where a call comes from: attempts to log in are counted for each.
+fn peer<T>(request: &Request<T>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
 }
 
 /// Asks a client whether it keeps cookies, by a cookie.

@@ -89,14 +89,18 @@ fn info(door: &Door, client: &Client, status: &StatementStatus) -> Result<Flight
     Ok(info)
 }
 
-/// From 0 to 1, by the tasks that have ended.
+/// From 0 to 1, by the splits that are read, or the tasks that have ended where nothing is read.
 fn progress(status: &StatementStatus) -> f64 {
     let progress = status.progress;
-    match (status.phase, progress.tasks) {
+    let (done, all) = match progress.splits {
+        0 => (progress.tasks_finished, progress.tasks),
+        splits => (progress.splits_finished, splits),
+    };
+    match (status.phase, all) {
         (Phase::Finished, _) => 1.0,
         (_, 0) => 0.0,
-        // Not everything is done when all tasks are.
-        (_, tasks) => (f64::from(progress.tasks_finished) / f64::from(tasks)).min(0.99),
+        // Not everything is done when all of them are.
+        (_, all) => (f64::from(done) / f64::from(all)).min(0.99),
     }
 }
 

@@ -84,7 +84,7 @@ pub async fn log_in(State(door): State<Arc<Door>>, request: Request) -> Result<R
     let session = caller.open_session(name("databaseName"), name("schemaName"), settings)?;
     let warehouse = query.get("warehouse").filter(|name| !name.is_empty());
     let warehouse = warehouse.map(|name| frazil_common::NameCase::Upper.shown(&kept(name)).into_owned());
-    let client = Client::enter(caller, session, parameters, warehouse)?;
+    let client = Client::enter(caller, session, parameters, warehouse, door.options.tls)?;
     let tokens = Tokens::issue(&door, &client.caller, session)?;
     let (database, schema) = client.names()?;
     Ok(succeeded(json!({
@@ -150,18 +150,16 @@ pub async fn renew(State(door): State<Arc<Door>>, headers: HeaderMap) -> Result<
     })))
 }
 
-pub async fn heartbeat(State(door): State<Arc<Door>>, headers: HeaderMap) -> Result<Response, Refused> {
-    Client::of(&door, &headers)?;
-    Ok(succeeded(Value::Null))
+pub async fn heartbeat(_: Client) -> Response {
+    succeeded(Value::Null)
 }
 
 /// `?delete=true`, which is all that there is to do with one.
-pub async fn log_out(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
+pub async fn log_out(client: Client, request: Request) -> Result<Response, Refused> {
     if query_of(request.uri()).get("delete").map(String::as_str) != Some("true") {
         let message = "a session can only be deleted: POST /session?delete=true";
         return Err(Failure::new(ErrorCode::InvalidArgument, message).into());
     }
-    let client = Client::of(&door, request.headers())?;
     client.caller.close_session(client.session)?;
     Ok(succeeded(Value::Null))
 }

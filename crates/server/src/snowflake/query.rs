@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use frazil_common::{ErrorCode, Failure, NameCase, StatementId};
 use frazil_coordinator::statement::{Delivery, StatementRequest, StatementStatus};
@@ -20,7 +19,7 @@ use super::envelope::{Refused, answer};
 use super::multiple;
 use super::parameters::{Format, Parameters};
 use super::rows::{self, Wish};
-use super::session::{Client, query_of};
+use super::session::{Client, Named, query_of};
 use super::statement::{Change, Kind, Plan, plan};
 use super::text::{Translated, statements};
 use super::{Door, WAIT_LIMIT};
@@ -50,9 +49,8 @@ pub struct Terms {
     pub request_id: Option<Uuid>,
 }
 
-pub async fn submit(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
+pub async fn submit(State(door): State<Arc<Door>>, client: Client, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let client = Client::of(&door, &parts.headers)?;
     let request: QueryRequest = body::read(&door, &parts.headers, body, LARGE).await?;
     let request_id = query_of(&parts.uri).get("requestId").and_then(|id| id.parse().ok());
     if request.bind_stage.as_deref().is_some_and(|stage| !stage.is_empty()) {
@@ -203,13 +201,7 @@ pub fn in_progress(id: StatementId, asynchronous: bool) -> Response {
 }
 
 /// The answer of a statement that takes longer, or was sent to be asked for later.
-pub async fn result(
-    State(door): State<Arc<Door>>,
-    id: Result<Path<StatementId>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let client = Client::of(&door, &headers)?;
-    let id = statement_id(id)?;
+pub async fn result(client: Client, Named(id): Named, headers: HeaderMap) -> Result<Response, Refused> {
     if let Some(run) = client.run(id) {
         return multiple::result(&client, &run, WAIT_LIMIT).await;
     }
@@ -228,9 +220,4 @@ fn format_of(client: &Client, headers: &HeaderMap) -> Format {
         true => Format::Arrow,
         false => client.parameters(|parameters| parameters.format()),
     }
-}
-
-pub fn statement_id(id: Result<Path<StatementId>, PathRejection>) -> Result<StatementId, Failure> {
-    let unknown = |_| Failure::new(ErrorCode::UndefinedStatement, "the path names no statement that there is");
-    id.map(|Path(id)| id).map_err(unknown)
 }

@@ -4,9 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use frazil_common::{Failure, NameCase, SessionId, StatementId};
+use axum::extract::{FromRequestParts, Path};
+use frazil_common::{ErrorCode, Failure, NameCase, SessionId, StatementId};
 use frazil_coordinator::Caller;
 use frazil_coordinator::tokens::Purpose;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -43,7 +45,7 @@ struct State {
     queries: VecDeque<(Uuid, StatementId)>,
 }
 
-/// A client with its session.
+/// A client with its session. Of a request: by the token in its header.
 #[derive(Clone)]
 pub struct Client {
     pub caller: Caller,
@@ -53,6 +55,27 @@ pub struct Client {
     pub tls: bool,
 }
 
+impl FromRequestParts<Arc<Door>> for Client {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refused> {
+        Self::of(door, &parts.headers)
+    }
+}
+
+/// The statement that a request's path names.
+pub struct Named(pub StatementId);
+
+impl FromRequestParts<Arc<Door>> for Named {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refused> {
+        let unknown = |_| Failure::new(ErrorCode::UndefinedStatement, "the path names no statement that there is");
+        let Path(id) = Path::from_request_parts(parts, door).await.map_err(unknown)?;
+        Ok(Self(id))
+    }
+}
+
 impl Client {
     /// Opens the door's part of a new session.
     pub fn enter(
@@ -60,17 +83,17 @@ impl Client {
         session: SessionId,
         parameters: Parameters,
         warehouse: Option<String>,
+        tls: bool,
     ) -> Result<Self, Failure> {
         let state = State { parameters, warehouse, ..State::default() };
         let door = Arc::new(DoorSession { state: Mutex::new(state) });
         caller.attach(session, door.clone())?;
-        let client = Self { caller, session, door, tls: false };
+        let client = Self { caller, session, door, tls };
         client.names()?;
         Ok(client)
     }
 
-    /// The client of a request, by the token in its header.
-    pub fn of(door: &Door, headers: &HeaderMap) -> Result<Self, Refused> {
+    fn of(door: &Door, headers: &HeaderMap) -> Result<Self, Refused> {
         let token = token_of(headers).unwrap_or_default();
         let (caller, session) = door.statements.by_token(token, Purpose::Session).map_err(Refused::token)?;
         let tls = door.options.tls;

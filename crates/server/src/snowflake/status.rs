@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use frazil_common::{Failure, StatementId};
 use frazil_coordinator::statement::Phase;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,8 +13,7 @@ use uuid::Uuid;
 use super::Door;
 use super::body::{self, SMALL};
 use super::envelope::{Refused, answer, succeeded};
-use super::query::statement_id;
-use super::session::Client;
+use super::session::{Client, Named};
 
 #[derive(Deserialize)]
 struct AbortRequest {
@@ -25,9 +22,12 @@ struct AbortRequest {
 }
 
 /// Stops the statement that came with a request's id.
-pub async fn abort_request(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
+pub async fn abort_request(
+    State(door): State<Arc<Door>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let client = Client::of(&door, &parts.headers)?;
     let AbortRequest { request_id } = body::read(&door, &parts.headers, body, SMALL).await?;
     if let Some(run) = client.run_of_request(request_id) {
         run.stop(&client).await?;
@@ -39,13 +39,7 @@ pub async fn abort_request(State(door): State<Arc<Door>>, request: Request) -> R
     }
 }
 
-pub async fn abort(
-    State(door): State<Arc<Door>>,
-    id: Result<Path<StatementId>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let client = Client::of(&door, &headers)?;
-    let id = statement_id(id)?;
+pub async fn abort(client: Client, Named(id): Named) -> Result<Response, Refused> {
     match client.run(id) {
         Some(run) => {
             run.stop(&client).await?;
@@ -67,14 +61,9 @@ fn not_running(message: &str) -> Response {
     answer(&json!({ "data": null, "code": "000605", "message": message, "success": false }))
 }
 
-pub async fn status(
-    State(door): State<Arc<Door>>,
-    id: Result<Path<StatementId>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let client = Client::of(&door, &headers)?;
+pub async fn status(client: Client, named: Result<Named, Refused>) -> Result<Response, Refused> {
     let nothing = || succeeded(json!({ "queries": [] }));
-    let Ok(id) = statement_id(id) else { return Ok(nothing()) };
+    let Ok(Named(id)) = named else { return Ok(nothing()) };
     if let Some(run) = client.run(id) {
         let (status, failure) = match (run.is_running(), run.failure()) {
             (true, _) => ("RUNNING", None),
@@ -119,7 +108,6 @@ fn one(client: &Client, id: StatementId, status: &str, failure: Option<&Failure>
 }
 
 /// Clients tell of themselves when they are asked to, which they are not. Nothing is kept.
-pub async fn telemetry(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Refused> {
-    Client::of(&door, request.headers())?;
-    Ok(succeeded(Value::Null))
+pub async fn telemetry(_: Client) -> Response {
+    succeeded(Value::Null)
 }

@@ -12,6 +12,7 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 use tokio::sync::oneshot;
 
+use super::ahead::{Ahead, TypedAhead};
 use super::helper::ShellHelper;
 use crate::failure::CommandError;
 use crate::sql::names::KnownNames;
@@ -34,6 +35,7 @@ pub enum Entered {
 enum Request {
     Text { prompt: String, initial: String, answer: oneshot::Sender<Entered> },
     Remember(String),
+    ForgetAhead,
 }
 
 /// The editor blocks while it waits for keys, so it has a thread of its own. The thread ends with the process: nothing
@@ -59,6 +61,10 @@ impl Keyboard {
         answered.await.unwrap_or(Entered::End)
     }
 
+    pub fn forget_what_is_typed_ahead(&self) {
+        let _ = self.0.send(Request::ForgetAhead);
+    }
+
     pub fn remember(&self, text: &str) {
         if !text.is_empty() {
             let _ = self.0.send(Request::Remember(text.to_owned()));
@@ -71,6 +77,7 @@ type TextEditor = Editor<ShellHelper, FileHistory>;
 fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, profiles: Vec<String>, in_color: bool) {
     let history = history_file();
     let line_empty = Rc::new(Cell::new(true));
+    let mut ahead = TypedAhead::default();
     let mut editor = keeping_interrupts(|| new_editor(ShellHelper::new(names, profiles, in_color, line_empty.clone())));
     if let (Ok(editor), Some(path)) = (&mut editor, &history) {
         // There is none the first time.
@@ -79,7 +86,16 @@ fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, profiles: Vec<St
     for request in requests {
         match (request, &mut editor) {
             (Request::Text { prompt, initial, answer }, Ok(editor)) => {
-                let _ = answer.send(read_text(editor, &prompt, &initial, &line_empty));
+                ahead.read_terminal();
+                let entered = match ahead.next(&initial) {
+                    Ahead::Whole(text) => {
+                        println!("{prompt}{text}");
+                        Entered::Text(text)
+                    }
+                    Ahead::Begun(text) => read_text(editor, &prompt, &text, &line_empty),
+                    Ahead::End => Entered::End,
+                };
+                let _ = answer.send(entered);
             }
             (Request::Text { answer, .. }, Err(e)) => {
                 let _ = answer.send(Entered::Broken(e.to_string()));
@@ -90,6 +106,7 @@ fn serve(requests: &mpsc::Receiver<Request>, names: KnownNames, profiles: Vec<St
                     let _ = editor.save_history(path);
                 }
             }
+            (Request::ForgetAhead, _) => ahead.forget(),
             (Request::Remember(_), Err(_)) => {}
         }
     }
