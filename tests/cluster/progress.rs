@@ -132,3 +132,38 @@ async fn pieces_of_generated_tables_are_counted() {
     assert_eq!(ended["progress"]["splits"], ended["progress"]["splits_finished"], "{ended}");
     assert_eq!(figure(&ended, "stats", "rowsScanned"), 600_572, "{ended}");
 }
+
+/// A try that an executor took with it is done again: what it had done is in the rows that were scanned, and not in the splits
+/// that are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_try_is_not_counted_as_done() {
+    let mut cluster = Cluster::start(Options::executors(2)).await;
+    let rest = Rest::new(cluster.url());
+    for number in 0..40 {
+        let write = if number == 0 { "create table t as" } else { "insert into t" };
+        let written = rest.sql(&format!("{write} select value as k from generate_series(1, 1000)")).await;
+        assert_eq!(written.status, 200, "{written:?}");
+    }
+    let request = "0190d5c2-7b1a-7c3e-9a55-3f1d2c4b5c03";
+    // Each row is work, in the task that reads it.
+    let sql = "select sum(length(regexp_replace(repeat(k::text, 2000), '[0-9]', 'xy', 'g'))) from t";
+    let body = json!({ "statement": sql, "parameters": { "partitions": 2 } });
+    let sent = rest.post(&format!("/api/v2/statements?async=true&requestId={request}"), &body).await;
+    assert_eq!(sent.status, 202, "{sent:?}");
+    let between = wait_for(&rest, request, "some splits are done and others are not", |statement| {
+        let done = figure(statement, "progress", "splits_finished");
+        0 < done && done < 40 && figure(statement, "progress", "tasks_finished") == 0
+    });
+    let between = between.await;
+    cluster.kill_executor(1);
+    let ended = wait_for(&rest, request, "all is told", |statement| {
+        let progress = &statement["progress"];
+        statement["phase"] == "finished" && progress["tasks_finished"] == progress["tasks"]
+    });
+    let ended = ended.await;
+    assert_eq!(figure(&ended, "progress", "retries"), 1, "{between}, and then {ended}");
+    assert_eq!(figure(&ended, "progress", "splits"), 40, "{ended}");
+    assert_eq!(figure(&ended, "progress", "splits_finished"), 40, "{ended}");
+    let scanned = figure(&ended, "stats", "rowsScanned");
+    assert!(scanned >= 40_000 + figure(&between, "stats", "rowsScanned"), "{between}, and then {ended}");
+}
