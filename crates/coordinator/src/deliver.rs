@@ -3,9 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use frazil_common::{ErrorCode, Failure};
+use frazil_exchange::memory::{held_bytes, own_bytes};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
@@ -64,7 +65,7 @@ async fn spool(
             while let Some(batch) = running.next().await {
                 let batch = batch?;
                 note(statement, &batch);
-                if writer.stays_in_memory(batch.get_array_memory_size()) {
+                if writer.stays_in_memory(held_bytes(&batch)) {
                     writer.push(batch)?;
                     continue;
                 }
@@ -86,9 +87,7 @@ async fn spool(
 }
 
 fn note(statement: &Statement, batch: &RecordBatch) {
-    // Of columns that are parts of larger ones, their own part.
-    let columns = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
-    statement.progress.add_rows(batch.num_rows() as u64, columns.sum::<usize>() as u64);
+    statement.progress.add_rows(batch.num_rows() as u64, own_bytes(batch) as u64);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {

@@ -44,5 +44,6 @@ mod writes;
 
 pub use caller::Caller;
 pub use coordinator::Coordinator;
+pub use frazil_exchange::memory;
 pub use options::CoordinatorOptions;
 pub use service::StatementService;

@@ -13,6 +13,7 @@ use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use frazil_common::failure::is_disk_full;
 use frazil_common::{ByteSize, ErrorCode, Failure, StatementId};
+use frazil_exchange::memory::held_bytes;
 use parking_lot::Mutex;
 
 use crate::statement::ResultPartition;
@@ -140,7 +141,7 @@ impl ResultWriter {
             let part = rest.slice(0, take);
             rest = rest.slice(take, rest.num_rows() - take);
             self.open_rows += take as u64;
-            self.open_bytes += part.get_array_memory_size();
+            self.open_bytes += held_bytes(&part);
             self.open.push(part);
             if self.open_rows >= most || self.open_bytes >= PARTITION_BYTES {
                 self.close_partition()?;

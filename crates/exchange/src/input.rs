@@ -19,6 +19,7 @@ use frazil_common::{ErrorCode, Failure};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::memory::held_bytes;
 use crate::server::CreditLedger;
 use crate::to_datafusion;
 
@@ -136,7 +137,7 @@ impl ExchangeInput {
     /// Hands over a batch of this process and then waits until there is room for another; false when nobody reads the
     /// partition any more.
     pub async fn push(&self, index: usize, batch: RecordBatch) -> bool {
-        let bytes = batch.get_array_memory_size();
+        let bytes = held_bytes(&batch);
         if !self.offer(index, batch, bytes, None) {
             return false;
         }

@@ -10,10 +10,12 @@
 //! Owns buffers, credits, frames and the registry of inputs ([`hub`]). Knows nothing of stages, plans or scheduling.
 //! Start with [`input`], then [`output`]; [`frame`] has the wire format.
 
+mod coalesce;
 pub mod frame;
 pub mod hub;
 pub mod input;
 pub mod link;
+pub mod memory;
 pub mod output;
 pub mod read;
 pub mod server;

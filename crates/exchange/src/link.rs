@@ -20,6 +20,7 @@ use crate::frame::{
 };
 use crate::hub::Token;
 use crate::input::WINDOW_BYTES;
+use crate::memory::{compact_views, own_bytes};
 use crate::wire::{LinkTls, ReadHalf, Wire, WriteHalf};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -105,12 +106,9 @@ impl OutgoingLink {
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
             let rows = batch.num_rows();
-            if rows > 1 && batch.get_array_memory_size() > BATCH_BYTES_MAX {
-                // Slices report the memory of their whole: recurse only while halving makes a difference.
-                let halves = [batch.slice(rows / 2, rows - rows / 2), batch.slice(0, rows / 2)];
-                for half in halves {
-                    let indices = arrow::array::UInt32Array::from_iter_values(0..half.num_rows() as u32);
-                    let own = arrow::compute::take_record_batch(&half, &indices);
+            if rows > 1 && own_bytes(&batch) > BATCH_BYTES_MAX {
+                for half in [batch.slice(rows / 2, rows - rows / 2), batch.slice(0, rows / 2)] {
+                    let own = compact_views(&half);
                     pending.push(own.map_err(|error| Failure::internal(format!("splitting a batch: {error}")))?);
                 }
                 continue;

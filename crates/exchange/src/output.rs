@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
@@ -17,6 +16,7 @@ use futures::StreamExt;
 use futures::future::try_join_all;
 use tokio::runtime::Handle;
 
+use crate::coalesce::Coalescer;
 use crate::frame::ALL;
 use crate::hub::{Hub, Token};
 use crate::input::ExchangeInput;
@@ -172,12 +172,9 @@ impl ExchangeOutput {
         let mut wanted = vec![true; partitions];
         while let Some(batch) = stream.next().await {
             self.rows.fetch_add(batch.as_ref().map_or(0, |batch| batch.num_rows() as u64), Ordering::Relaxed);
-            partitioner.partition(
-                batch?,
-                |partition, rows| {
-                    if wanted[partition] { coalescers[partition].push(rows) } else { Ok(()) }
-                },
-            )?;
+            partitioner.partition(batch?, |partition, rows| {
+                if wanted[partition] { Ok(coalescers[partition].push(rows)?) } else { Ok(()) }
+            })?;
             for partition in 0..partitions {
                 self.send_ready(partition, &mut coalescers[partition], &mut wanted[partition]).await?;
             }
@@ -257,45 +254,4 @@ async fn send(sink: &Sink, partition: u32, batch: RecordBatch) -> Result<bool> {
 
 fn internal(message: &str) -> DataFusionError {
     to_datafusion(Failure::internal(message))
-}
-
-/// Brings batches to the target size, and string views to buffers of their own: without that a few rows would keep, and
-/// send, the whole buffers they point into. Batches without columns are only counted, they pass as they are.
-enum Coalescer {
-    Rows(Box<BatchCoalescer>),
-    Counts(std::collections::VecDeque<RecordBatch>),
-}
-
-impl Coalescer {
-    fn new(schema: &SchemaRef, batch_rows: usize) -> Self {
-        if schema.fields().is_empty() {
-            Self::Counts(Default::default())
-        } else {
-            Self::Rows(Box::new(BatchCoalescer::new(schema.clone(), batch_rows)))
-        }
-    }
-
-    fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        match self {
-            Self::Rows(coalescer) => Ok(coalescer.push_batch(batch)?),
-            Self::Counts(batches) => {
-                batches.push_back(batch);
-                Ok(())
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        match self {
-            Self::Rows(coalescer) => Ok(coalescer.finish_buffered_batch()?),
-            Self::Counts(_) => Ok(()),
-        }
-    }
-
-    fn next(&mut self) -> Option<RecordBatch> {
-        match self {
-            Self::Rows(coalescer) => coalescer.next_completed_batch(),
-            Self::Counts(batches) => batches.pop_front(),
-        }
-    }
 }

@@ -9,7 +9,7 @@
 //! | `DoAction` | prepared statements, transactions, sessions, cancelling |
 //!
 //! In reading order: `identity` (who asks), `sealed` (tickets and handles, which only we can make), `status` (failures), `info` (what a
-//! client gets before rows), `rows` (batches to messages), `statements`, `poll`, `prepared`, `update`, `ingest`, `transactions`, `session`,
+//! client gets before rows), `rows` (batches to messages) and `message` (their bytes), `statements`, `poll`, `prepared`, `update`, `ingest`, `transactions`, `session`,
 //! `cancel`, `actions`, and the answers about what there is: `catalog`, `keys`, `sql_info`, `sql_types`. See docs/flight-sql.md.
 
 mod actions;
@@ -20,6 +20,7 @@ mod info;
 mod ingest;
 mod kept;
 mod keys;
+mod message;
 mod poll;
 mod prepared;
 mod rows;
@@ -41,6 +42,7 @@ use arrow_flight::{
     PollInfo, PutResult, SchemaResult, Ticket,
 };
 use axum::Router;
+use axum::middleware::map_response;
 use frazil_common::{ErrorCode, Failure};
 use frazil_coordinator::service::StatementService;
 use futures::stream::BoxStream;
@@ -81,7 +83,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(statements: StatementService) ->
     let service = FlightServiceServer::new(Flight { door: Arc::new(door) })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
-    Router::new().route_service(PATH, service)
+    Router::new().route_service(PATH, service).layer(map_response(rows::with_rows))
 }
 
 struct Flight {

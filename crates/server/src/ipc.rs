@@ -72,7 +72,8 @@ fn not_encoded(error: ArrowError) -> Failure {
     Failure::internal(format!("result cannot be written as an arrow stream: {error}"))
 }
 
-fn push_chunks(buffers: Vec<Buffer>, chunks: &mut VecDeque<Bytes>) {
+/// Appends the buffers' bytes, as pieces of a body.
+pub fn push_chunks(buffers: impl IntoIterator<Item = Buffer>, chunks: &mut VecDeque<Bytes>) {
     let mut small = Vec::new();
     for buffer in buffers {
         if buffer.len() < SHARED_BYTES_MIN {

@@ -9,6 +9,7 @@ use arrow_ipc::writer::StreamWriter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use frazil_common::{ErrorCode, Failure, StatementId};
+use frazil_exchange::memory::held_bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::progress::{StageRecord, TaskRecord};
@@ -85,7 +86,7 @@ impl StatementRecord {
                 rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
                 partitions: vec![ResultPartition {
                     rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
-                    bytes: batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum(),
+                    bytes: batches.iter().map(|batch| held_bytes(batch) as u64).sum(),
                 }],
             }),
             _ => None,

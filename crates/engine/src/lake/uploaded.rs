@@ -17,6 +17,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use frazil_catalog::Database;
 use frazil_common::{ByteSize, ErrorCode, Failure};
+use frazil_exchange::memory::own_bytes;
 use futures::{Stream, StreamExt};
 use parquet::arrow::AsyncArrowWriter;
 use parquet::basic::Compression;
@@ -95,7 +96,7 @@ impl UploadedRows {
                 .await
                 .map_err(|_| Failure::new(ErrorCode::Timeout, format!("no rows came for {} s", PAUSE_MAX.as_secs())))?;
             let Some(batch) = next.transpose()? else { break };
-            bytes += batch.get_array_memory_size() as u64;
+            bytes += own_bytes(&batch) as u64;
             if bytes > bytes_max.0 {
                 let message = format!("the rows have more than {bytes_max} (coordinator.staged_file_bytes_max)");
                 return Err(Failure::new(ErrorCode::ResourcesExhausted, message));

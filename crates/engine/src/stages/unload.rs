@@ -23,6 +23,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use frazil_catalog::Privilege;
 use frazil_common::{ErrorCode, Failure};
+use frazil_exchange::memory::own_bytes;
 use frazil_exchange::to_datafusion;
 use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -152,7 +153,7 @@ async fn write_all(
             file.write(&batch).await?;
             counters.rows.add(batch.num_rows());
             report.rows += batch.num_rows() as u64;
-            report.input_bytes += batch.get_array_memory_size() as u64;
+            report.input_bytes += own_bytes(&batch) as u64;
             if target.file_bytes.is_none_or(|most| file.bytes() < most) {
                 continue;
             }

@@ -13,6 +13,7 @@ use arrow_flight::sql::{
 use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure};
 use frazil_coordinator::describe::{Description, StatementKind};
+use frazil_coordinator::memory::own_bytes;
 use futures::{Stream, StreamExt};
 
 use super::identity::Client;
@@ -77,7 +78,7 @@ pub async fn bind(
     let (mut taken, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.next().await.transpose()? {
         check_columns(&handle, &batch)?;
-        bytes += batch.get_array_memory_size();
+        bytes += own_bytes(&batch);
         if bytes > BINDINGS_BYTES_MAX {
             let message = format!("values of a query have more than {} MB", BINDINGS_BYTES_MAX >> 20);
             return Err(Failure::new(ErrorCode::TooComplex, message));

@@ -1,16 +1,22 @@
 //! A finished statement's answer: its columns, its first rows, and where the others are.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
-use arrow_ipc::writer::StreamWriter;
+use arrow::error::ArrowError;
+use arrow_ipc::writer::StreamEncoder;
+use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use frazil_common::{ErrorCode, Failure, NameCase};
 use frazil_coordinator::statement::{Phase, ResultInfo, StatementStatus};
+use futures::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -21,6 +27,7 @@ use super::row_type::{Column, as_text, columns};
 use super::session::Client;
 use super::statement::Kind;
 use crate::cells::{NullCell, write_rows, write_rows_bare};
+use crate::ipc::push_chunks;
 use crate::rest::json_bytes;
 
 /// Cells above which rows are written off the I/O threads: about a millisecond of work.
@@ -195,10 +202,10 @@ fn inline(head: Value, rows: &[RecordBatch], wish: Wish, schema: &Schema) -> Res
     match wish.format {
         Format::Arrow => {
             // Without rows there is no stream, as clients expect it: they know the columns.
-            let stream = match rows.iter().all(|batch| batch.num_rows() == 0) {
-                true => Vec::new(),
-                false => arrow_stream(rows, &wish.columns(schema))?,
-            };
+            let mut stream = Vec::new();
+            if rows.iter().any(|batch| batch.num_rows() > 0) {
+                arrow_pieces(rows, &wish.columns(schema))?.iter().for_each(|piece| stream.extend_from_slice(piece));
+            }
             body.extend_from_slice(b",\"rowsetBase64\":\"");
             let start = body.len();
             body.resize(start + base64::encoded_len(stream.len(), true).unwrap_or(0), 0);
@@ -218,25 +225,41 @@ fn inline(head: Value, rows: &[RecordBatch], wish: Wish, schema: &Schema) -> Res
 
 /// One later part of a result.
 pub async fn part(rows: Vec<RecordBatch>, format: Format) -> Result<Response, Failure> {
-    let bytes = blocking(move || {
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let pieces = blocking(move || {
+        let Some(first) = rows.first() else { return Ok(VecDeque::new()) };
         match format {
-            Format::Arrow => arrow_stream(&rows, &columns(first.schema_ref(), NameCase::Upper)),
+            Format::Arrow => arrow_pieces(&rows, &columns(first.schema_ref(), NameCase::Upper)),
             Format::Json => {
                 let mut bytes = Vec::new();
                 write_rows_bare(&for_text(&rows)?, NullCell::Null, &mut bytes)?;
-                Ok(bytes)
+                Ok(VecDeque::from([Bytes::from(bytes)]))
             }
         }
     });
-    let mut response = json_bytes(StatusCode::OK, bytes.await?);
+    let pieces = pieces.await?;
     let content_type = match format {
         Format::Arrow => "application/octet-stream",
         // As text, because it is not JSON without the brackets around it.
         Format::Json => "text/plain; charset=utf-8",
     };
+    let length = pieces.iter().map(Bytes::len).sum::<usize>();
+    let mut response = Response::new(Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>))));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(response)
+}
+
+/// An Arrow stream, around the memory that the columns have.
+fn arrow_pieces(rows: &[RecordBatch], columns: &[Column]) -> Result<VecDeque<Bytes>, Failure> {
+    let failed = |error: ArrowError| Failure::internal(format!("rows as arrow: {error}"));
+    let schema = encoding::schema(columns);
+    let mut encoder = StreamEncoder::try_new(&schema).map_err(failed)?;
+    let mut pieces = VecDeque::new();
+    for batch in rows {
+        push_chunks(encoder.encode(&encoding::encode(batch, columns, &schema)?).map_err(failed)?, &mut pieces);
+    }
+    push_chunks(encoder.finish().map_err(failed)?, &mut pieces);
+    Ok(pieces)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
@@ -244,20 +267,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
     done.unwrap_or_else(|_| Err(Failure::internal("panic while rows were written")))
 }
 
-fn arrow_stream(rows: &[RecordBatch], columns: &[Column]) -> Result<Vec<u8>, Failure> {
-    let failed = |error: arrow::error::ArrowError| Failure::internal(format!("rows as arrow: {error}"));
-    let schema = encoding::schema(columns);
-    let size = rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-    let mut writer = StreamWriter::try_new(Vec::with_capacity(size.min(64 << 20)), &schema).map_err(failed)?;
-    for batch in rows {
-        writer.write(&encoding::encode(batch, columns, &schema)?).map_err(failed)?;
-    }
-    writer.into_inner().map_err(failed)
-}
-
 /// The rows with columns whose text the drivers read: truth values are `1` and `0`, numbers without end are `Infinity`.
 fn for_text(rows: &[RecordBatch]) -> Result<Vec<RecordBatch>, Failure> {
-    let failed = |error: arrow::error::ArrowError| Failure::internal(format!("rows as text: {error}"));
+    let failed = |error: ArrowError| Failure::internal(format!("rows as text: {error}"));
     let column = |array: &ArrayRef| -> Result<ArrayRef, Failure> {
         match array.data_type() {
             DataType::Boolean => cast(array, &DataType::Int8).map_err(failed),

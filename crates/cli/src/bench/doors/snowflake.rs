@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::Door;
 use super::rest::failed;
 use crate::client::ClientError;
+
+/// What the connector fetches chunks with unless `CLIENT_PREFETCH_THREADS` says otherwise.
+const FETCH_THREADS: usize = 4;
 
 struct Connection {
     http: reqwest::Client,
@@ -41,7 +44,7 @@ struct Chunk {
 
 pub fn connect(url: &str) -> BoxFuture<'_, Result<Arc<dyn Door>, ClientError>> {
     Box::pin(async move {
-        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).pool_max_idle_per_host(1);
+        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).pool_max_idle_per_host(FETCH_THREADS);
         let (http, base) = (http.build().map_err(failed)?, url.trim_end_matches('/').to_owned());
         let body = json!({ "data": {
             "CLIENT_APP_ID": "PythonConnector", "CLIENT_APP_VERSION": "5.2.0", "ACCOUNT_NAME": "frazil", "LOGIN_NAME": "frazil",
@@ -67,17 +70,22 @@ impl Door for Connection {
                 Answer { success: true, data: Some(data), .. } => data,
                 refused => return Err(failed(refused.message.unwrap_or_default())),
             };
-            for chunk in &data.chunks {
-                let url =
-                    if chunk.url.starts_with('/') { format!("{}{}", self.base, chunk.url) } else { chunk.url.clone() };
-                let response = self.http.get(url).send().await.map_err(failed)?;
-                let mut body = response.error_for_status().map_err(failed)?.bytes_stream();
-                while let Some(piece) = body.next().await {
-                    piece.map_err(failed)?;
-                }
-            }
+            let fetches = data.chunks.into_iter().map(|chunk| self.fetch(chunk));
+            stream::iter(fetches).buffer_unordered(FETCH_THREADS).try_collect::<()>().await?;
             Ok(data.total)
         })
+    }
+}
+
+impl Connection {
+    async fn fetch(&self, chunk: Chunk) -> Result<(), ClientError> {
+        let url = if chunk.url.starts_with('/') { format!("{}{}", self.base, chunk.url) } else { chunk.url };
+        let response = self.http.get(url).send().await.map_err(failed)?;
+        let mut body = response.error_for_status().map_err(failed)?.bytes_stream();
+        while let Some(piece) = body.next().await {
+            piece.map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
