@@ -10,14 +10,18 @@ use frazil_exchange::memory::{held_bytes, own_bytes};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use crate::lifecycle::Statement;
 use crate::query::RunningQuery;
+use crate::results::ResultWriter;
 use crate::service::Inner;
 use crate::statement::{Delivery, ResultInfo, ResultPartition, ResultStream};
 
 /// Batches between a query and the reader of its stream.
 const STREAM_BATCHES: usize = 1;
+/// Batches between a query and the files of its kept result.
+const SPOOLED_BATCHES: usize = 4;
 /// From a stream's end to the statement's.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -65,34 +69,64 @@ async fn spool(
             while let Some(batch) = running.next().await {
                 let batch = batch?;
                 note(statement, &batch);
-                if writer.stays_in_memory(held_bytes(&batch)) {
-                    writer.push(batch)?;
-                    continue;
+                if !writer.stays_in_memory(held_bytes(&batch)) {
+                    return spool_on(writer, batch, running, statement).await;
                 }
-                // Files are written here: not on the threads that answer everyone.
-                writer = blocking(move || {
-                    let mut writer = writer;
-                    writer.push(batch)?;
-                    Ok(writer)
-                })
-                .await?;
+                writer.push(batch)?;
             }
         }
     }
     let partitions = match writer.stays_in_memory(0) {
         true => writer.finish()?,
-        false => blocking(move || writer.finish()).await?,
+        false => kept(tokio::task::spawn_blocking(move || writer.finish()).await)?,
     };
-    Ok((partitions.iter().map(|partition| partition.rows).sum(), partitions))
+    Ok((rows_of(&partitions), partitions))
+}
+
+/// The rest of many rows. Files are written beside the query, which goes on meanwhile, and not on the threads that answer everyone.
+async fn spool_on(
+    mut writer: ResultWriter,
+    first: RecordBatch,
+    mut running: Box<RunningQuery>,
+    statement: &Statement,
+) -> Result<(u64, Vec<ResultPartition>), Failure> {
+    let (sender, mut receiver) = mpsc::channel::<Option<RecordBatch>>(SPOOLED_BATCHES);
+    let writing = tokio::task::spawn_blocking(move || {
+        writer.push(first)?;
+        loop {
+            match receiver.blocking_recv() {
+                Some(Some(batch)) => writer.push(batch)?,
+                Some(None) => return writer.finish(),
+                // The query has failed: what is written goes with the writer.
+                None => return Err(Failure::internal("rows ended before their end")),
+            }
+        }
+    });
+    loop {
+        let next = running.next().await.transpose()?;
+        let is_end = next.is_none();
+        if let Some(batch) = &next {
+            note(statement, batch);
+        }
+        // Nobody takes it where writing has failed, which is told below.
+        if sender.send(next).await.is_err() || is_end {
+            break;
+        }
+    }
+    let partitions = kept(writing.await)?;
+    Ok((rows_of(&partitions), partitions))
+}
+
+fn rows_of(partitions: &[ResultPartition]) -> u64 {
+    partitions.iter().map(|partition| partition.rows).sum()
 }
 
 fn note(statement: &Statement, batch: &RecordBatch) {
     statement.progress.add_rows(batch.num_rows() as u64, own_bytes(batch) as u64);
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Failure::internal(format!("keeping a result: {error}"))))
+fn kept<T>(written: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {
+    written.unwrap_or_else(|error| Err(Failure::internal(format!("keeping a result: {error}"))))
 }
 
 /// Offers the rows to one reader, at its pace. The reader going away cancels the statement.

@@ -35,9 +35,12 @@ use crate::ipc::push_chunks;
 const MESSAGE_BYTES: usize = 2 << 20;
 const OUR_METADATA: [&str; 2] = ["FRAZIL:", "PARQUET:"];
 
-/// Pieces of the frames of an answer's rows, beside the answer.
+/// Pieces of the frames of an answer's rows.
+type Pieces = BoxStream<'static, Result<Bytes, Failure>>;
+
+/// Beside the answer.
 #[derive(Clone)]
-struct Rows(Arc<Mutex<Option<BoxStream<'static, Result<Bytes, Failure>>>>>);
+struct Rows(Arc<Mutex<Option<Pieces>>>);
 
 /// The schema's message, and those of the batches. A failure, or a panic, ends the call with its status.
 pub fn encode(
@@ -130,7 +133,7 @@ pub fn plain(schema: &Schema) -> Schema {
 /// Rows, and then how the call has ended, as gRPC wants it.
 struct RowsBody {
     /// None after the end.
-    rows: Option<BoxStream<'static, Result<Bytes, Failure>>>,
+    rows: Option<Pieces>,
 }
 
 impl http_body::Body for RowsBody {
